@@ -1,0 +1,50 @@
+# Every target makes .venv by itself when it is missing or older than what it is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# One file per set of dependencies says when that set was installed.
+define install
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e $(1)
+	touch $@
+endef
+
+.PHONY: demo test test-slow lint docs bench clean
+.DEFAULT_GOAL := test
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(call install,".[plot]")
+
+$(VENV)/.test: pyproject.toml constraints.txt
+	$(call install,. --group test)
+
+$(VENV)/.lint: pyproject.toml constraints.txt
+	$(call install,. --group lint)
+
+$(VENV)/.docs: pyproject.toml constraints.txt
+	$(call install,. --group docs)
+
+demo: $(VENV)/.demo  ## train, search the auxiliary weight, save, reload, draw
+	$(BIN)/python examples/plot_main_job.py
+
+test: $(VENV)/.test  ## the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.test  ## the tests that take long
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.test  ## the tables of benchmarks/
+	$(BIN)/python benchmarks/accuracy.py
+
+lint: $(VENV)/.lint  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+docs: $(VENV)/.docs  ## the documentation, warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) build dist docs/_build docs/generated docs/gallery examples/output

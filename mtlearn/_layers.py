@@ -1,0 +1,78 @@
+"""The torch layers that trunks and heads share."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "dense"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+}
+
+
+class Dropout(nn.Module):
+    """Dropout with a generator of its own, so that fits in several threads stay reproducible.
+
+    Shape: any, the same out as in.
+
+    Parameters
+    ----------
+    p : float
+        The share of activations set to zero in training; the others are divided by ``1 - p``.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self._seed = int(torch.randint(2**63 - 1, ()))
+        self._generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` in evaluation, and with a share of zeros in training."""
+        if not self.training or self.p == 0:
+            return x
+        if self._generator is None or self._generator.device != x.device:
+            self._generator = torch.Generator(x.device).manual_seed(self._seed)
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self._generator)
+        return x * keep.div_(1 - self.p)
+
+
+def dense(
+    n_features: int,
+    hidden_layer_sizes: Sequence[int],
+    activation: str = "relu",
+    dropout: float = 0.0,
+    normalization: str | None = None,
+) -> list[nn.Module]:
+    """Return the layers of a stack of linear maps, each normalised, activated and dropped out.
+
+    Shape: (n_samples, n_features) to (n_samples, hidden_layer_sizes[-1]); no layer at all, hence
+    the input itself, for an empty `hidden_layer_sizes`.
+    """
+    layers: list[nn.Module] = []
+    for size in hidden_layer_sizes:
+        layers.append(nn.Linear(n_features, size))
+        if normalization is not None:
+            layers.append(NORMALIZATIONS[normalization](size))
+        layers.append(ACTIVATIONS[activation]())
+        if dropout:
+            layers.append(Dropout(dropout))
+        n_features = size
+    return layers

@@ -1,0 +1,53 @@
+"""The process-wide settings of torch that a fit needs, held and put back."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["training_settings"]
+
+
+class _Held:
+    """What the first of the fits that run at the same time found; the last one puts it back."""
+
+    lock = threading.Lock()
+    n_fits = 0
+    n_threads = 1
+    generator_state = torch.empty(0)
+
+
+@contextmanager
+def training_settings(n_threads: int | None, seed: int) -> Iterator[None]:
+    """Hold torch's thread count and seed its global generator while a fit runs.
+
+    Both belong to the process. Fits in several threads therefore share them: the first to begin
+    remembers what it found, the last to end restores it. Only a user's own module draws from the
+    global generator; the parts of mtlearn have generators of their own.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        Threads for torch's operators; None leaves the count as it is.
+    seed : int
+        The seed of torch's global CPU generator.
+    """
+    with _Held.lock:
+        if _Held.n_fits == 0:
+            _Held.n_threads = torch.get_num_threads()
+            _Held.generator_state = torch.default_generator.get_state()
+            torch.default_generator.manual_seed(seed)
+        _Held.n_fits += 1
+        if n_threads is not None and torch.get_num_threads() != n_threads:
+            torch.set_num_threads(n_threads)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        with _Held.lock:
+            _Held.n_fits -= 1
+            if _Held.n_fits == 0:
+                torch.default_generator.set_state(_Held.generator_state)
+                if torch.get_num_threads() != _Held.n_threads:
+                    torch.set_num_threads(_Held.n_threads)

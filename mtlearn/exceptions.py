@@ -1,0 +1,15 @@
+"""Exceptions and warnings of mtlearn, for users to catch or filter by."""
+
+__all__ = ["DivergenceError", "HeadInferenceWarning"]
+
+
+class DivergenceError(ValueError):
+    """Training left the finite numbers, or its loss grew without bound.
+
+    The message names the output, the epoch and the usual remedies. It is a ``ValueError``, as
+    what scikit-learn's own networks raise then is.
+    """
+
+
+class HeadInferenceWarning(UserWarning):
+    """A head was inferred from a target, and the guess deserves a look."""

@@ -1,0 +1,147 @@
+"""What every head does: learn one target's encoding, and turn raw outputs into predictions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from mtlearn._layers import dense
+from mtlearn._sklearn import validate_parameter_constraints
+from mtlearn._typing import Array, Floats
+
+__all__ = ["BASELINE_FLOOR", "Head"]
+
+BASELINE_FLOOR = 0.05
+
+
+class Head(BaseEstimator, ABC):
+    r"""One output: what it predicts, by which loss, from which layer of the trunk.
+
+    A head is a specification. An estimator clones it, lets the clone learn the encoding of its
+    target with `fit`, and lets it build the torch modules of the output's layers (`build`) and
+    of its loss (`build_loss`). Weights live in those modules, never in the head.
+
+    The raw output of one row has the shape ``raw_shape_``: ``()`` for one number, else
+    ``(n_raw,)``. A label of weight zero counts as not there: that is how missing labels and rows
+    without weight are kept out of all that a head learns.
+
+    Subclasses store their parameters, declare ``_parameter_constraints`` for them beside the
+    shared ones, set `classifies`, and implement the abstract methods.
+
+    Attributes
+    ----------
+    raw_shape_ : tuple of int
+        The shape of one row's raw output.
+    constant_raw_ : ndarray of shape ``raw_shape_``
+        The raw output of the best constant prediction.
+    baseline_ : float
+        What each loss is divided by: the mean loss of the best constant under the same weights,
+        at least 0.05, so that 1.0 means no better than a constant. 1.0 if losses are not
+        normalised.
+    is_constant_ : bool
+        Whether there is nothing to learn, because the target is constant.
+    """
+
+    classifies: ClassVar[bool] = False
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like"],
+        "at": [str, None],
+        "target": [str, None],
+    }
+
+    hidden_layer_sizes: Sequence[int]
+    at: str | None
+    target: str | None
+
+    raw_shape_: tuple[int, ...]
+    constant_raw_: Floats
+    baseline_: float
+    is_constant_: bool
+
+    def check_params(self) -> None:
+        """Raise scikit-learn's InvalidParameterError for a parameter outside its constraints."""
+        validate_parameter_constraints(
+            self._parameter_constraints,
+            self.get_params(deep=False),
+            caller_name=type(self).__name__,
+        )
+        sizes = self.hidden_layer_sizes
+        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(f"`hidden_layer_sizes` must hold positive integers. Got {sizes!r}.")
+
+    @abstractmethod
+    def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
+        """Learn the encoding of a target from its labels of positive weight.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_columns)
+            The labels.
+        weight : ndarray of the shape of `y`
+            Their weights, zero where a label is missing; some are positive.
+        normalize : bool
+            Whether to standardise numbers and to divide the loss by `baseline_`.
+
+        Returns
+        -------
+        Self
+            The head with its fitted attributes.
+        """
+
+    @abstractmethod
+    def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
+        """Return what the loss compares raw outputs with, and the weight of each label.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_columns)
+            The labels.
+        weight : ndarray of the shape of `y`
+            Their weights, zero where a label is missing.
+
+        Returns
+        -------
+        target : ndarray of the shape of `y`
+            Floats, or class indices of type int64; some harmless value where the weight is zero.
+        weight : ndarray of the shape of `y`
+            `weight` times the weights of the classes, where the head has any.
+        """
+
+    @abstractmethod
+    def build_loss(self) -> nn.Module:
+        """Return a module from (raw, target) to the loss of each label, of the target's shape."""
+
+    @abstractmethod
+    def decode(self, raw: Array) -> Array:
+        """Return the predictions for raw outputs of shape ``(n_samples, *raw_shape_)``."""
+
+    @abstractmethod
+    def score(self, y: Array, predicted: Array, weight: Floats) -> float:
+        """Return the default score of predictions on the labels of positive weight."""
+
+    def build(self, n_features: int) -> nn.Module:
+        """Return the layers from one layer of the trunk to the raw output.
+
+        Shape: (n_samples, n_features) to (n_samples, *raw_shape_).
+        """
+        sizes = [int(size) for size in self.hidden_layer_sizes]
+        layers = dense(n_features, sizes)
+        layers.append(nn.Linear([n_features, *sizes][-1], int(np.prod(self.raw_shape_))))
+        if self.raw_shape_ == ():
+            layers.append(_Squeeze())
+        return nn.Sequential(*layers)
+
+    def _floored(self, baseline: float, normalize: bool) -> float:
+        return max(float(baseline), BASELINE_FLOOR) if normalize else 1.0
+
+
+class _Squeeze(nn.Module):
+    """Drop the last dimension. Shape: (n_samples, 1) to (n_samples,)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze(-1)

@@ -1,0 +1,36 @@
+"""What every trunk does: build the torch module that all outputs share."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from mtlearn._sklearn import validate_parameter_constraints
+
+__all__ = ["Trunk"]
+
+
+class Trunk(BaseEstimator, ABC):
+    """The shared part of the network, from the features to the layers that heads attach to.
+
+    A trunk is a specification: `build` returns a torch module that maps a batch of features to
+    one tensor, or to a dict of named tensors, of shape (n_samples, n_units) each. Heads choose
+    among named tensors with ``at=``. Their widths are found by a dry run.
+
+    Subclasses store their parameters, declare ``_parameter_constraints`` and implement `build`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
+    def check_params(self) -> None:
+        """Raise scikit-learn's InvalidParameterError for a parameter outside its constraints."""
+        validate_parameter_constraints(
+            self._parameter_constraints,
+            self.get_params(deep=False),
+            caller_name=type(self).__name__,
+        )
+
+    @abstractmethod
+    def build(self, n_features: int) -> nn.Module:
+        """Return a new torch module for rows of `n_features`; torch's seed is already set."""

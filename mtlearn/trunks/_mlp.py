@@ -1,0 +1,84 @@
+"""The trunk for tables: a multilayer perceptron."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar
+
+from torch import nn
+
+from mtlearn._layers import ACTIVATIONS, NORMALIZATIONS, dense
+from mtlearn._sklearn import Interval, StrOptions
+from mtlearn.trunks._base import Trunk
+
+__all__ = ["MLP"]
+
+
+class MLP(Trunk):
+    """A stack of dense layers, each normalised, activated and dropped out.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(128, 64)
+        The number of units of each layer; empty for none, so that heads see the features.
+    activation : {"elu", "gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="relu"
+        The function after each layer.
+    dropout : float, default=0.0
+        The share of units set to zero in training, in [0, 1).
+    normalization : {"batch", "layer"}, default=None
+        Normalisation before each activation, over the batch or over the units; None for none.
+
+    See Also
+    --------
+    mtlearn.MultiOutputNet : Takes a trunk, or any torch module in its place.
+
+    Examples
+    --------
+    >>> from mtlearn.trunks import MLP
+    >>> MLP((64,), dropout=0.1).build(n_features=3)
+    Sequential(
+      (0): Linear(in_features=3, out_features=64, bias=True)
+      (1): ReLU()
+      (2): Dropout()
+    )
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(float, 0, 1, closed="left"), Interval(int, 0, 0, closed="both")],
+        "normalization": [StrOptions(set(NORMALIZATIONS)), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (128, 64),
+        *,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        normalization: str | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.normalization = normalization
+
+    def check_params(self) -> None:
+        """Raise for a parameter outside its constraints, and for sizes that are none."""
+        super().check_params()
+        sizes = self.hidden_layer_sizes
+        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(
+                f"MLP: `hidden_layer_sizes` must hold positive integers. Got {sizes!r}."
+            )
+
+    def build(self, n_features: int) -> nn.Module:
+        """Return the stack; shape (n_samples, n_features) to (n_samples, last size)."""
+        return nn.Sequential(
+            *dense(
+                n_features,
+                [int(size) for size in self.hidden_layer_sizes],
+                self.activation,
+                self.dropout,
+                self.normalization,
+            )
+        )

@@ -1,0 +1,90 @@
+"""A user's own torch module as a trunk."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from mtlearn.trunks._base import Trunk
+from mtlearn.trunks._mlp import MLP
+
+__all__ = ["ModuleTrunk", "as_trunk"]
+
+
+class ModuleTrunk(Trunk):
+    """A torch module, or what builds one, as a trunk.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable
+        An instance is a template: it is copied and trained from the weights it holds. A callable
+        (a class of modules, a function) makes the module; it is called with the number of
+        features if it takes an argument, else with none, and is the way to fresh weights for
+        every ``random_state``.
+
+    See Also
+    --------
+    mtlearn.trunks.MLP : The built-in trunk for tables.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from mtlearn.trunks import ModuleTrunk
+    >>> ModuleTrunk(lambda n_features: nn.Linear(n_features, 8)).build(n_features=3)
+    Linear(in_features=3, out_features=8, bias=True)
+    """
+
+    def __init__(self, module: nn.Module | Callable[..., nn.Module]) -> None:
+        self.module = module
+
+    def build(self, n_features: int) -> nn.Module:
+        """Return a copy of the template, or what the callable makes."""
+        if isinstance(self.module, nn.Module):
+            return copy.deepcopy(self.module)
+        built = self.module(n_features) if _takes_argument(self.module) else self.module()
+        if not isinstance(built, nn.Module):
+            raise TypeError(
+                f"`trunk` must make a torch.nn.Module. {self.module!r} returned {built!r}."
+            )
+        return built
+
+
+def as_trunk(trunk: Any) -> Trunk:
+    """Return the trunk that the parameter of an estimator stands for.
+
+    Parameters
+    ----------
+    trunk : Trunk, torch.nn.Module, callable or None
+        None stands for ``MLP()``.
+
+    Returns
+    -------
+    Trunk
+        A trunk as it is, anything else wrapped.
+
+    Raises
+    ------
+    TypeError
+        For anything that makes no module.
+    """
+    if trunk is None:
+        return MLP()
+    if isinstance(trunk, Trunk):
+        return trunk
+    if isinstance(trunk, type) and issubclass(trunk, Trunk):
+        raise TypeError(f"`trunk` must be an instance. Got the class; write {trunk.__name__}().")
+    if callable(trunk):
+        return ModuleTrunk(trunk)
+    raise TypeError(
+        f"`trunk` must be a trunk, a torch.nn.Module, or a callable that makes one. Got {trunk!r}."
+    )
+
+
+def _takes_argument(builder: Callable[..., nn.Module]) -> bool:
+    try:
+        inspect.signature(builder).bind(0)
+    except TypeError:
+        return False
+    return True
