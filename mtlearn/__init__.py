@@ -1,1 +1,28 @@
-__version__="0"
+"""scikit-learn estimators that learn several targets at once with one torch network."""
+
+from importlib.metadata import version
+
+from mtlearn._namesake import refuse_namesake
+
+refuse_namesake()
+
+from mtlearn import exceptions, heads, trunks  # noqa: E402
+from mtlearn.estimators import (  # noqa: E402
+    MultiOutputNet,
+    MultiOutputNetClassifier,
+    MultiOutputNetRegressor,
+)
+from mtlearn.targets import Targets  # noqa: E402
+
+__all__ = [
+    "MultiOutputNet",
+    "MultiOutputNetClassifier",
+    "MultiOutputNetRegressor",
+    "Targets",
+    "__version__",
+    "exceptions",
+    "heads",
+    "trunks",
+]
+
+__version__ = version("scikit-mtlearn")

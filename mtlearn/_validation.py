@@ -75,9 +75,13 @@ def check_output_names(names: Iterable[object], *, subject: str) -> None:
 
 @contextmanager
 def naming(subject: str) -> Iterator[None]:
-    """Put `subject` before the message of any TypeError or ValueError raised inside."""
+    """Put `subject` before the message of a TypeError or ValueError raised inside."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{subject}: {error}") from error
+        message = f"{subject}: {error}"
+        try:
+            named = type(error)(message)
+        except TypeError:  # an error whose class takes more than a message
+            named = ValueError(message)
+        raise named from error

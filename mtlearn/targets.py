@@ -323,8 +323,11 @@ def _same(a: Array, b: Array) -> bool:
 
 def _describe(values: Array) -> str:
     kind = f"{values.dtype}" + (f" {values.shape}" if values.ndim == 2 else "")
-    shown = [str(v) if isinstance(v, np.ndarray) else repr(v) for v in values[:3].tolist()] \
-        if values.ndim == 1 else [str(row) for row in values[:3]]
+    shown = (
+        [str(v) if isinstance(v, np.ndarray) else repr(v) for v in values[:3].tolist()]
+        if values.ndim == 1
+        else [str(row) for row in values[:3]]
+    )
     tail = ", ..." if len(values) > 3 else ""
     n_missing = int(missing_mask(values).sum())
     missing = f"    {n_missing} missing" if n_missing else ""

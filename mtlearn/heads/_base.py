@@ -42,6 +42,8 @@ class Head(BaseEstimator, ABC):
         What each loss is divided by: the mean loss of the best constant under the same weights,
         at least 0.05, so that 1.0 means no better than a constant. 1.0 if losses are not
         normalised.
+    constant_loss_ : float
+        The loss of the best constant, divided by `baseline_`.
     is_constant_ : bool
         Whether there is nothing to learn, because the target is constant.
     """
@@ -61,6 +63,7 @@ class Head(BaseEstimator, ABC):
     raw_shape_: tuple[int, ...]
     constant_raw_: Floats
     baseline_: float
+    constant_loss_: float
     is_constant_: bool
 
     def check_params(self) -> None:
@@ -136,8 +139,9 @@ class Head(BaseEstimator, ABC):
             layers.append(_Squeeze())
         return nn.Sequential(*layers)
 
-    def _floored(self, baseline: float, normalize: bool) -> float:
-        return max(float(baseline), BASELINE_FLOOR) if normalize else 1.0
+    def _set_baseline(self, constant_loss: float, *, normalize: bool) -> None:
+        self.baseline_ = max(float(constant_loss), BASELINE_FLOOR) if normalize else 1.0
+        self.constant_loss_ = float(constant_loss) / self.baseline_
 
 
 class _Squeeze(nn.Module):

@@ -1,10 +1,11 @@
 """The head for one label out of several classes."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import expit, softmax
+import torch
 from sklearn.metrics import accuracy_score
 from torch import nn
 
@@ -58,6 +59,8 @@ class Classification(Head):
         The raw output of the class frequencies.
     baseline_ : float
         What each loss is divided by.
+    constant_loss_ : float
+        The loss of the best constant, divided by `baseline_`.
     is_constant_ : bool
         Whether there is only one class.
 
@@ -89,7 +92,7 @@ class Classification(Head):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(float, 0, 1, closed="left"), Interval(int, 0, 0, closed="both")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "classes": ["array-like", None],
         **Head._parameter_constraints,
     }
@@ -133,7 +136,7 @@ class Classification(Head):
         best = (1 - epsilon) * mass / mass.sum() + epsilon / n_classes
         log_best = np.log(np.maximum(best, TINY))
         self.constant_raw_ = log_best if n_classes > 2 else log_best[-1] - log_best[0]
-        self.baseline_ = self._floored(-(best * log_best).sum(), normalize)
+        self._set_baseline(-(best * log_best).sum(), normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
@@ -160,11 +163,12 @@ class Classification(Head):
 
     def decode_proba(self, raw: Array) -> Array:
         """Return the probabilities of the classes, of shape (n_samples, n_classes)."""
-        if len(self.classes_) > 2:
-            return softmax(raw, axis=1)
         if len(self.classes_) == 1:
             return np.ones((len(raw), 1), dtype=raw.dtype)
-        return np.column_stack([expit(-raw), expit(raw)])
+        logits = torch.tensor(raw)
+        if len(self.classes_) > 2:
+            return logits.softmax(dim=1).numpy()
+        return torch.stack([(-logits).sigmoid(), logits.sigmoid()], dim=1).numpy()
 
     def score(self, y: Array, predicted: Array, weight: Floats) -> float:
         """Return the accuracy; see `Head.score`."""

@@ -1,11 +1,11 @@
 """The head for several yes/no labels at once."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import nn
 
 from mtlearn._sklearn import Interval
@@ -53,6 +53,8 @@ class MultiLabel(Head):
         The raw outputs of the label frequencies.
     baseline_ : float
         What each loss is divided by.
+    constant_loss_ : float
+        The loss of the best constant, divided by `baseline_`.
     is_constant_ : bool
         Whether every column is constant.
 
@@ -76,8 +78,8 @@ class MultiLabel(Head):
     classifies: ClassVar[bool] = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "threshold": [Interval(float, 0, 1, closed="both"), "array-like"],
-        "pos_weight": [Interval(float, 0, None, closed="neither"), int, "array-like", None],
+        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
+        "pos_weight": [Interval(Real, 0, None, closed="neither"), "array-like", None],
         **Head._parameter_constraints,
     }
 
@@ -118,7 +120,7 @@ class MultiLabel(Head):
         column_loss = -(present * np.log(best) + absent * np.log1p(-best))
         shared = np.where(self.varies_, total, 0.0).sum()
         baseline = column_loss[self.varies_].sum() / shared if shared else 0.0
-        self.baseline_ = self._floored(baseline, normalize)
+        self._set_baseline(baseline, normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
@@ -135,7 +137,9 @@ class MultiLabel(Head):
 
     def decode_proba(self, raw: Array) -> Array:
         """Return the probability of each label, of shape (n_samples, n_labels)."""
-        return np.where(self.varies_, expit(raw), self.constant_.astype(raw.dtype))
+        return np.where(
+            self.varies_, torch.tensor(raw).sigmoid().numpy(), self.constant_.astype(raw.dtype)
+        )
 
     def score(self, y: Array, predicted: Array, weight: Floats) -> float:
         """Return the share of rows whose observed labels are all right; see `Head.score`."""

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -69,6 +70,8 @@ class Regression(Head):
         The raw output of the best constant prediction.
     baseline_ : float
         What each loss is divided by.
+    constant_loss_ : float
+        The loss of the best constant, divided by `baseline_`.
     is_constant_ : bool
         Whether every column is constant.
 
@@ -98,7 +101,7 @@ class Regression(Head):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "loss": [StrOptions({"squared_error", "absolute_error", "huber"}), callable, nn.Module],
-        "delta": [Interval(float, 0, None, closed="neither"), Interval(int, 1, None, closed="left")],
+        "delta": [Interval(Real, 0, None, closed="neither")],
         "transformer": [TransformerMixin, None],
         **Head._parameter_constraints,
     }
@@ -137,7 +140,7 @@ class Regression(Head):
         target, weight = self._standardize(values), weight * varies
         constant, baseline = self._best_constant(target, weight)
         self.constant_raw_ = constant.reshape(self.raw_shape_)
-        self.baseline_ = self._floored(baseline, normalize)
+        self._set_baseline(baseline, normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:

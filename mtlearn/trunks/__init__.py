@@ -2,6 +2,6 @@
 
 from mtlearn.trunks._base import Trunk
 from mtlearn.trunks._mlp import MLP
-from mtlearn.trunks._wrap import ModuleTrunk, as_trunk
+from mtlearn.trunks._module import ModuleTrunk, as_trunk
 
 __all__ = ["MLP", "ModuleTrunk", "Trunk", "as_trunk"]

@@ -1,7 +1,7 @@
 """The trunk for tables: a multilayer perceptron."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from torch import nn
@@ -45,7 +45,7 @@ class MLP(Trunk):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "dropout": [Interval(float, 0, 1, closed="left"), Interval(int, 0, 0, closed="both")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions(set(NORMALIZATIONS)), None],
     }
 

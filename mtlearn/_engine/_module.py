@@ -1,0 +1,126 @@
+"""The network of one estimator: a trunk and a head for each output."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mtlearn._engine._data import Batch
+from mtlearn._random import part_seed, seeded
+from mtlearn._validation import check_known, naming
+from mtlearn.heads import Head
+from mtlearn.trunks import Trunk
+
+__all__ = ["MultiOutputModule", "build_module"]
+
+
+class MultiOutputModule(nn.Module):
+    """A trunk and the layers of every head, in the order of the outputs' names.
+
+    Shape: (n_samples, n_features) to a dict of (n_samples, \\*raw_shape), one per output.
+
+    Parameters
+    ----------
+    trunk : torch.nn.Module
+        From features to a tensor, or to a dict of named tensors.
+    heads : mapping of str to torch.nn.Module
+        From one tensor of the trunk to an output's raw values.
+    taps : mapping of str to (str or None)
+        The name of the trunk's tensor that each head takes; None for the only one.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, heads: Mapping[str, nn.Module], taps: Mapping[str, str | None]
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.names = sorted(heads)
+        self.taps = [taps[name] for name in self.names]
+        self.heads = nn.ModuleList(heads[name] for name in self.names)
+
+    def forward(self, X: Batch) -> dict[str, Tensor]:
+        """Return the raw values of every output."""
+        features = self.trunk(X)
+        return {
+            name: head(features if tap is None else features[tap])
+            for name, tap, head in zip(self.names, self.taps, self.heads, strict=True)
+        }
+
+
+def build_module(
+    trunk: Trunk, heads: Mapping[str, Head], n_features: int, seed: int, dtype: torch.dtype
+) -> MultiOutputModule:
+    """Build the network, with each part's weights drawn from a seed of its own.
+
+    Parameters
+    ----------
+    trunk : Trunk
+        The specification of the trunk.
+    heads : mapping of str to Head
+        The fitted heads to build, by output.
+    n_features : int
+        The number of columns of X.
+    seed : int
+        The seed of the fit.
+    dtype : torch.dtype
+        The floating point type of the weights.
+
+    Returns
+    -------
+    MultiOutputModule
+        The network, in training mode, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the trunk does not return what the heads attach to.
+    """
+    with seeded(part_seed(seed, "trunk")):
+        body = trunk.build(n_features).to(dtype)
+        widths = _dry_run(body, n_features, dtype)
+    taps, built = {}, {}
+    for name, head in sorted(heads.items()):
+        taps[name] = _find_tap(name, head.at, widths)
+        with seeded(part_seed(seed, f"head/{name}")):
+            built[name] = head.build(widths[taps[name]]).to(dtype)
+    return MultiOutputModule(body, built, taps).train()
+
+
+def _dry_run(body: nn.Module, n_features: int, dtype: torch.dtype) -> dict[str | None, int]:
+    """Return the width of every tensor that the trunk returns; None names a lone one."""
+    body.eval()
+    with naming("`trunk` failed on two rows of zeros"), torch.no_grad():
+        try:
+            out = body(torch.zeros(2, n_features, dtype=dtype))
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(
+                f"it must take rows of {n_features} features. {type(error).__name__}: {error}"
+            ) from error
+    tensors = dict(out) if isinstance(out, Mapping) else {None: out}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.ndim != 2 or len(tensor) != 2:
+            found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            which = "" if name is None else f" as {name!r}"
+            raise ValueError(
+                f"`trunk` must return a tensor of shape (n_samples, n_units), or a dict of such "
+                f"tensors. For 2 rows it returned {found}{which}."
+            )
+    return {name: tensor.shape[1] for name, tensor in tensors.items()}
+
+
+def _find_tap(output: str, at: str | None, widths: Mapping[str | None, int]) -> str | None:
+    names = [name for name in widths if name is not None]
+    if at is None:
+        if len(widths) == 1:
+            return next(iter(widths))
+        raise ValueError(
+            f"output {output!r}: `trunk` returns several tensors, so `at` of the head must name "
+            f"one of {sorted(names)}."
+        )
+    if not names:
+        raise ValueError(
+            f"output {output!r}: `trunk` returns one tensor without a name, so `at` of the head "
+            f"must be None. Got {at!r}; let the trunk return a dict of named tensors."
+        )
+    check_known([at], names, subject=f"output {output!r}: `at` of the head", noun="trunk tensor")
+    return at

@@ -1,0 +1,153 @@
+"""One training run: from fitted heads and labels to a trained network."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+
+from mtlearn._engine._data import training_data
+from mtlearn._engine._module import MultiOutputModule, build_module
+from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
+from mtlearn._engine._objective import Objective
+from mtlearn._torch_state import training_settings
+from mtlearn._typing import Array, Floats
+from mtlearn.exceptions import DivergenceError
+from mtlearn.heads import Head
+from mtlearn.trunks import Trunk
+
+__all__ = ["DTYPES", "Recipe", "history_rows", "train"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+MAX_BATCH = 200
+MIN_EPOCHS = 100
+MIN_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run does with the data: everything but the data and the parts."""
+
+    loss_weights: Mapping[str, float]
+    normalize_losses: bool
+    optimizer: str | Callable[..., Any]
+    learning_rate: float
+    alpha: float
+    batch_size: int | str
+    max_epochs: int | str
+    device: str
+    dtype: str
+    n_threads: int | None
+    verbose: int
+    seed: int
+
+    def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
+        """Return the heads that have something to learn, and weight in the loss."""
+        return {
+            name: head
+            for name, head in sorted(heads.items())
+            if self.loss_weights[name] != 0 and not head.is_constant_
+        }
+
+    def build(self, trunk: Trunk, heads: Mapping[str, Head], n_features: int) -> MultiOutputModule:
+        """Return the network with fresh weights, on the device."""
+        trained = self.trained(heads)
+        module = build_module(trunk, trained, n_features, self.seed, DTYPES[self.dtype])
+        return module.to(self.device)
+
+    def make_net(self, module: MultiOutputModule, heads: Mapping[str, Head], n_rows: int) -> Net:
+        """Return the skorch net that trains the network on `n_rows` rows."""
+        batch_size = min(MAX_BATCH, n_rows) if self.batch_size == "auto" else int(self.batch_size)
+        epochs = max(MIN_EPOCHS, ceil(MIN_STEPS / ceil(n_rows / batch_size)))
+        return make_net(
+            module,
+            Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            alpha=self.alpha,
+            batch_size=batch_size,
+            max_epochs=epochs if self.max_epochs == "auto" else int(self.max_epochs),
+            loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
+            device=self.device,
+            verbose=self.verbose,
+            seed=self.seed,
+        )
+
+
+def train(
+    recipe: Recipe,
+    trunk: Trunk,
+    heads: Mapping[str, Head],
+    X: Array,
+    targets: Mapping[str, Array],
+    weights: Mapping[str, Floats],
+) -> tuple[MultiOutputModule, Net]:
+    """Build the network and train it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How to train.
+    trunk : Trunk
+        The specification of the trunk.
+    heads : mapping of str to Head
+        The fitted heads of all outputs.
+    X : ndarray of shape (n_samples, n_features)
+        The rows.
+    targets, weights : mapping of str to ndarray
+        The labels of each output and their weights, zero where a label is missing.
+
+    Returns
+    -------
+    module : MultiOutputModule
+        The trained network, in evaluation mode.
+    net : Net
+        The skorch net that trained it.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss or a weight leaves the finite numbers.
+    """
+    trained = recipe.trained(heads)
+    dtype = DTYPES[recipe.dtype]
+    with training_settings(recipe.n_threads, recipe.seed):
+        module = recipe.build(trunk, heads, X.shape[1])
+        data = training_data(X, targets, weights, trained, dtype, recipe.device)
+        net = recipe.make_net(module, heads, max(len(data), 1))
+        if trained:
+            net.partial_fit(data)
+    if not all(bool(torch.isfinite(p).all()) for p in module.state_dict().values()):
+        raise DivergenceError(
+            f"training diverged in epoch {len(net.history)}: a weight is not finite. Lower "
+            f"`learning_rate`, or scale X."
+        )
+    return module.eval(), net
+
+
+def history_rows(
+    net: Net, heads: Mapping[str, Head], loss_weights: Mapping[str, float]
+) -> list[dict[str, float]]:
+    """Return one row per epoch, in Keras's names, with the constant outputs' losses too.
+
+    Every row obeys ``loss == sum_k weight_k * loss_k + penalty``.
+    """
+    constant = {
+        name: head.constant_loss_
+        for name, head in heads.items()
+        if name not in net.criterion_.names
+    }
+    extra = sum(loss_weights[name] * loss for name, loss in constant.items())
+    rows = []
+    for epoch in net.history:
+        row = {"loss": epoch["train_loss"] + extra}
+        for name in heads:
+            row[f"{name}_loss"] = (
+                constant[name] if name in constant else epoch[f"train_{name}_loss"]
+            )
+        row |= {f"{name}_weight": loss_weights[name] for name in heads}
+        row["penalty"] = epoch["train_penalty"]
+        rows.append(row)
+    return rows

@@ -1,0 +1,7 @@
+"""The estimators: scikit-learn's surface."""
+
+from mtlearn.estimators._classifier import MultiOutputNetClassifier
+from mtlearn.estimators._net import MultiOutputNet
+from mtlearn.estimators._regressor import MultiOutputNetRegressor
+
+__all__ = ["MultiOutputNet", "MultiOutputNetClassifier", "MultiOutputNetRegressor"]

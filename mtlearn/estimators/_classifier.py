@@ -1,0 +1,318 @@
+"""The estimator for an array of classes, with auxiliary targets."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.utils import Tags, check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from mtlearn._sklearn import StrOptions, fit_context
+from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn.estimators._base import BaseMultiOutputNet
+from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
+from mtlearn.heads import Classification, Head, MultiLabel
+from mtlearn.targets import Targets, missing_mask
+from mtlearn.trunks import Trunk
+
+__all__ = ["MultiOutputNetClassifier"]
+
+
+class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
+    """Learn an array of classes, and auxiliary targets with it, with one network.
+
+    It is a scikit-learn classifier in every respect, with ordinary arrays in and out. The
+    auxiliary targets, given to ``fit`` as ``aux=``, shape the trunk during training only. Its own
+    output is called ``"y"``; an indicator matrix is one multilabel output, and a matrix of
+    several classes per column is the outputs ``"y0"``, ``"y1"`` and so on.
+
+    Parameters
+    ----------
+    trunk : Trunk, torch.nn.Module or callable, default=None
+        The part of the network that all outputs share; None for ``MLP()``. A module is a
+        template: it is copied and trained from the weights it holds. A callable makes the module,
+        from the number of features if it takes an argument. A module that returns a dict of named
+        tensors lets heads attach to any of them with ``at=``.
+    heads : dict of str to Head, default=None
+        How each output is learned, by the output's name; an output that is not named has its head
+        inferred from
+        its target, and ``"y"`` is a `Classification` or a `MultiLabel`. A head with ``target=`` learns another output's target.
+    loss_weights : dict of str to float, default=None
+        The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
+        output is left out of the training, and predicted by its best constant.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes of `y`, for a head that `heads` does not name.
+    normalize_losses : bool, default=True
+        Whether to standardise numbers and to divide each loss by that of the best constant, so
+        that 1.0 means no better than a constant on every output. False gives the raw sum.
+    missing_targets : {"raise", "ignore"}, default="raise"
+        Whether missing labels (NaN, None, NaT) are an error, or left out of losses and scores.
+    optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
+        The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
+        a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+    learning_rate : float, default=1e-3
+        The learning rate.
+    alpha : float, default=2e-3
+        The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
+        the loss once.
+    batch_size : int or "auto", default="auto"
+        Rows per step; "auto" for ``min(200, n_samples)``.
+    max_epochs : int or "auto", default="auto"
+        How often to go through the rows; "auto" for 100, and for more where 100
+        epochs have fewer than 200 steps.
+    device : str or torch.device, default="cpu"
+        Where to train and to predict.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        The type of the weights; "auto" for that of `X` (integers count as float64).
+    n_threads : int, default=1
+        Threads for torch's operators during ``fit``, restored after it; None for torch's own
+        setting. More than one pays from some hundreds of units on.
+    verbose : int, default=0
+        Whether to print a line with all losses after each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initial weights, the order of rows and dropout; an int for the same result each
+        time. The global generators of numpy and torch are left alone.
+
+    Attributes
+    ----------
+    output_names_ : list of str
+        The outputs, those of `y` and the auxiliary ones.
+    heads_ : dict of str to Head
+        The fitted heads.
+    trunk_ : Trunk
+        The trunk's specification.
+    module_ : torch.nn.Module
+        The network, in evaluation mode.
+    net_ : skorch.NeuralNet
+        The net that trained it; not pickled, but made anew when asked for.
+    history_ : list of dict
+        One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
+        ``penalty``, such that ``loss == sum(weight * loss) + penalty``.
+    loss_weights_ : dict of str to float
+        The weight of each output's loss.
+    classes_ : ndarray of shape (n_classes,), or list of that
+        The classes of `y`; a list for a matrix of several classes per column.
+    n_iter_ : int
+        The number of epochs.
+    n_features_in_ : int
+        The number of columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    MultiOutputNetRegressor : The same for numbers.
+    MultiOutputNet : Predicts several named targets, and has the formulas.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNetClassifier, Targets
+    >>> X = np.random.default_rng(0).normal(size=(300, 3))
+    >>> kind, price = np.where(X[:, 1] > 0, "flat", "house"), 10 + 3 * X[:, 0] - X[:, 1]
+    >>> net = MultiOutputNetClassifier(loss_weights={"price": 0.3}, random_state=0)
+    >>> net.fit(X, kind, aux=Targets({"price": price})).score(X, kind) > 0.95
+    True
+    >>> net.predict_proba(X[:2]).shape
+    (2, 2)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMultiOutputNet._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        trunk: Trunk | nn.Module | Callable[..., nn.Module] | None = None,
+        heads: Mapping[str, Head] | None = None,
+        *,
+        loss_weights: Mapping[str, float] | None = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        normalize_losses: bool = True,
+        missing_targets: str = "raise",
+        optimizer: str | Callable[..., Any] = "adam",
+        learning_rate: float = 1e-3,
+        alpha: float = 2e-3,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        device: str | torch.device = "cpu",
+        dtype: str = "auto",
+        n_threads: int | None = 1,
+        verbose: int | bool = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            trunk,
+            heads,
+            loss_weights=loss_weights,
+            normalize_losses=normalize_losses,
+            missing_targets=missing_targets,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            alpha=alpha,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            device=device,
+            dtype=dtype,
+            n_threads=n_threads,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None, *, aux: Any = None
+    ) -> Self:
+        """Learn `y`, and the auxiliary targets with it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of any kind; a matrix of 0 and 1 is multilabel.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output (``"y"`` is the name
+            of `y`).
+        aux : Targets, dict of array-like or DataFrame, default=None
+            Auxiliary targets of the same rows by name, of any kind. scikit-learn splits Targets
+            and DataFrames together with the rows, but not a plain dict.
+
+        Returns
+        -------
+        MultiOutputNetClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters, names, labels or weights; the message names the output.
+        mtlearn.exceptions.DivergenceError
+            If a loss or a weight leaves the finite numbers.
+        """
+        own = self._own_targets(y)
+        heads = {name: self._own_head(own[name]) for name in own if name not in (self.heads or {})}
+        targets = with_aux(own, aux, self._owner)
+        before = self.__dict__.copy()
+        self._own_names = list(own)
+        try:
+            return self._fit(X, targets, sample_weight, {**heads, **(self.heads or {})})
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict `y`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions, in the shape of `y`.
+        """
+        predicted = self._predict(X)
+        columns = [predicted[name] for name in self._own_names]
+        return columns[0] if self._own_names == [ARRAY_NAME] else np.column_stack(columns)
+
+    def predict_proba(self, X: ArrayLike) -> Any:
+        """Predict the class probabilities of `y`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), or list of that
+            The probabilities with the columns of ``classes_``; of an indicator matrix those of
+            each label; a list for a matrix of several classes per column.
+        """
+        probabilities = self._predict_proba(X)
+        return self._one_or_list([probabilities[name] for name in self._own_names])
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy, averaged over the outputs of `y`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The share of right predictions; of an indicator matrix the share of rows that are all
+            right.
+        """
+        check_is_fitted(self)
+        scores = self._scores(X, self._own_targets(y), sample_weight)
+        return float(np.mean([scores[name] for name in self._own_names]))
+
+    @property
+    def classes_(self) -> Any:
+        """The classes of `y`; a list of them for a matrix of several classes per column."""
+        check_is_fitted(self)
+        return self._one_or_list([self.heads_[name].classes_ for name in self._own_names])
+
+    def _one_or_list(self, values: list[Array]) -> Any:
+        return values[0] if self._own_names == [ARRAY_NAME] else values
+
+    def _own_targets(self, y: Any) -> Targets:
+        """Return `y` as one output, or as one per column where each column has its classes."""
+        if y is None:
+            raise ValueError(
+                f"This {self._owner} estimator requires y to be passed, but the target y is None."
+            )
+        refuse_names(y, self._owner)
+        y = check_array(
+            y,
+            dtype=None,
+            ensure_2d=False,
+            ensure_all_finite=False,
+            input_name="y",
+            estimator=self._owner,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not missing_mask(y).any():
+            check_classification_targets(y)
+        if y.ndim == 1 or _is_indicator(y):
+            return Targets({ARRAY_NAME: y})
+        return Targets({f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])})
+
+    def _own_head(self, y: Array) -> Head:
+        if y.ndim == 1:
+            return Classification(class_weight=self.class_weight)
+        if self.class_weight is not None:
+            raise ValueError(
+                f"{self._owner}: `class_weight` must be None for an indicator matrix. Got "
+                f"{self.class_weight!r}; pass heads={{'y': MultiLabel(pos_weight=...)}}."
+            )
+        return MultiLabel()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _is_indicator(y: Array) -> bool:
+    missing = missing_mask(y)
+    if not missing.any():
+        return type_of_target(y) == "multilabel-indicator"
+    return bool(np.isin(y[~missing].astype(object), (0, 1)).all())

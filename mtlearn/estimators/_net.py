@@ -1,0 +1,318 @@
+"""The estimator for several named targets."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from mtlearn._sklearn import fit_context
+from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn._validation import check_known
+from mtlearn.estimators._base import BaseMultiOutputNet
+from mtlearn.estimators._outputs import ARRAY_NAME, as_targets
+from mtlearn.heads import Head
+from mtlearn.targets import Targets
+from mtlearn.trunks import Trunk
+
+__all__ = ["MultiOutputNet"]
+
+
+class MultiOutputNet(BaseMultiOutputNet):
+    r"""Learn several targets, numbers and classes mixed, with one network.
+
+    A trunk that all outputs share and a head for each of them are trained on one total
+
+    .. math:: L = \sum_k w_k L_k + \alpha \lVert W \rVert^2
+
+    with the loss :math:`L_k` and the weight :math:`w_k` of output :math:`k`, and the squared
+    weights :math:`W` of all layers. There is one backward pass and one step of one optimizer for
+    each batch: the trunk gets the weighted sum of the outputs' gradients, and a head's own layers
+    get the gradient of their output alone, times its weight.
+
+    Parameters
+    ----------
+    trunk : Trunk, torch.nn.Module or callable, default=None
+        The part of the network that all outputs share; None for ``MLP()``. A module is a
+        template: it is copied and trained from the weights it holds. A callable makes the module,
+        from the number of features if it takes an argument. A module that returns a dict of named
+        tensors lets heads attach to any of them with ``at=``.
+    heads : dict of str to Head, default=None
+        How each output is learned, by the output's name; an output that is not named has its head
+        inferred: numbers in floats are regressed, a
+        matrix of booleans or 0 and 1 is multilabel, anything else has classes. A head with ``target=`` learns another output's target.
+    loss_weights : dict of str to float, default=None
+        The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
+        output is left out of the training, and predicted by its best constant.
+    main_output : str, default=None
+        The output whose score ``score`` returns; None for the mean over outputs.
+    normalize_losses : bool, default=True
+        Whether to standardise numbers and to divide each loss by that of the best constant, so
+        that 1.0 means no better than a constant on every output. False gives the raw sum.
+    missing_targets : {"raise", "ignore"}, default="raise"
+        Whether missing labels (NaN, None, NaT) are an error, or left out of losses and scores.
+    optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
+        The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
+        a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+    learning_rate : float, default=1e-3
+        The learning rate.
+    alpha : float, default=2e-3
+        The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
+        the loss once.
+    batch_size : int or "auto", default="auto"
+        Rows per step; "auto" for ``min(200, n_samples)``.
+    max_epochs : int or "auto", default="auto"
+        How often to go through the rows; "auto" for 100, and for more where 100
+        epochs have fewer than 200 steps.
+    device : str or torch.device, default="cpu"
+        Where to train and to predict.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        The type of the weights; "auto" for that of `X` (integers count as float64).
+    n_threads : int, default=1
+        Threads for torch's operators during ``fit``, restored after it; None for torch's own
+        setting. More than one pays from some hundreds of units on.
+    verbose : int, default=0
+        Whether to print a line with all losses after each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initial weights, the order of rows and dropout; an int for the same result each
+        time. The global generators of numpy and torch are left alone.
+
+    Attributes
+    ----------
+    output_names_ : list of str
+        The outputs, in the order of `y`.
+    heads_ : dict of str to Head
+        The fitted heads.
+    trunk_ : Trunk
+        The trunk's specification.
+    module_ : torch.nn.Module
+        The network, in evaluation mode.
+    net_ : skorch.NeuralNet
+        The net that trained it; not pickled, but made anew when asked for.
+    history_ : list of dict
+        One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
+        ``penalty``, such that ``loss == sum(weight * loss) + penalty``.
+    loss_weights_ : dict of str to float
+        The weight of each output's loss.
+    classes_ : dict of str to ndarray
+        The classes of every output that has some; their array alone if `y` was an array.
+    n_iter_ : int
+        The number of epochs.
+    n_features_in_ : int
+        The number of columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    MultiOutputNetRegressor : The same for an array of numbers, with auxiliary targets.
+    MultiOutputNetClassifier : The same for an array of classes, with auxiliary targets.
+    mtlearn.Targets : Named targets that scikit-learn can split.
+
+    Notes
+    -----
+    On a batch :math:`B` the loss of output :math:`k` is
+
+    .. math:: L_k = \frac{1}{|B|} \sum_{i \in B} \frac{s_{ik} m_{ik}}{c_k b_k} \ell_{ik}
+
+    with the losses :math:`\ell` of the rows, the sample (and class) weights :math:`s`, the mask
+    :math:`m` of observed labels, the mean :math:`c_k` of :math:`s m` over the training rows, and
+    the loss :math:`b_k` of the best constant (1 without `normalize_losses`). Over a whole epoch
+    this is the weighted mean over the observed labels, and a batch with a single label makes no
+    huge step. Keras divides by :math:`|B|` too, but not by :math:`c_k`.
+
+    Weights come from `random_state` and the part's name, and losses are summed in the order of
+    the names, so that the order of outputs changes nothing.
+
+    References
+    ----------
+    Caruana, "Multitask Learning", 1997.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNet
+    >>> X = np.random.default_rng(0).normal(size=(300, 3))
+    >>> y = {"price": 10 + 3 * X[:, 0] - X[:, 1], "kind": np.where(X[:, 1] > 0, "flat", "house")}
+    >>> net = MultiOutputNet(loss_weights={"kind": 0.3}, random_state=0).fit(X, y)
+    >>> predicted = net.predict(X)
+    >>> predicted["kind"][:3], predicted["price"].shape
+    (array(['house', 'flat', 'flat'], dtype='<U5'), (300,))
+    >>> {name: score > 0.9 for name, score in net.scores(X, y).items()}
+    {'price': True, 'kind': True}
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMultiOutputNet._parameter_constraints,
+        "main_output": [str, None],
+    }
+
+    def __init__(
+        self,
+        trunk: Trunk | nn.Module | Callable[..., nn.Module] | None = None,
+        heads: Mapping[str, Head] | None = None,
+        *,
+        loss_weights: Mapping[str, float] | None = None,
+        main_output: str | None = None,
+        normalize_losses: bool = True,
+        missing_targets: str = "raise",
+        optimizer: str | Callable[..., Any] = "adam",
+        learning_rate: float = 1e-3,
+        alpha: float = 2e-3,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        device: str | torch.device = "cpu",
+        dtype: str = "auto",
+        n_threads: int | None = 1,
+        verbose: int | bool = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            trunk,
+            heads,
+            loss_weights=loss_weights,
+            normalize_losses=normalize_losses,
+            missing_targets=missing_targets,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            alpha=alpha,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            device=device,
+            dtype=dtype,
+            n_threads=n_threads,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.main_output = main_output
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> Self:
+        """Learn all targets of `y`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name. An array is one target named ``"y"``.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output; ones for an output not named.
+
+        Returns
+        -------
+        MultiOutputNet
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters, names, labels or weights; the message names the output.
+        mtlearn.exceptions.DivergenceError
+            If a loss or a weight leaves the finite numbers.
+        """
+        targets, self._y_is_array = as_targets(y, self._owner)
+        if self.main_output is not None:
+            names = [*targets, *(self.heads or {})]
+            check_known([self.main_output], names, subject=f"{self._owner}: `main_output`")
+        return self._fit(X, targets, sample_weight, self.heads)
+
+    def predict(self, X: ArrayLike) -> Any:
+        """Predict every output.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        Targets, or ndarray of shape (n_samples,) or (n_samples, n_columns)
+            The predictions by name; an array if `y` was one.
+        """
+        return self._like_y(self._predict(X))
+
+    def predict_proba(self, X: ArrayLike) -> Any:
+        """Predict the class probabilities of every output that has classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        Targets, or ndarray of shape (n_samples, n_classes)
+            The probabilities by name, with the columns of ``classes_``; of a multilabel output
+            those of each label. An array if `y` was one.
+        """
+        return self._like_y(self._predict_proba(X))
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
+        """Return the score of the main output, or the mean over outputs if there is none.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            R2 for numbers, accuracy for classes.
+        """
+        scores = self.scores(X, y, sample_weight)
+        if self.main_output is not None:
+            return scores[self.main_output]
+        return float(np.mean([scores[name] for name in sorted(scores)]))
+
+    def scores(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> dict[str, float]:
+        """Return the score of each output.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        dict of str to float
+            R2 for numbers, accuracy for classes.
+
+        Raises
+        ------
+        ValueError
+            If a target is missing from `y` or unknown, or has a class that ``fit`` has not seen.
+        """
+        check_is_fitted(self)
+        targets, _ = as_targets(y, self._owner)
+        needed = [head.target or name for name, head in self.heads_.items()]
+        check_known(targets, needed, subject=f"{self._owner}: `y`")
+        lacking = [name for name in needed if name not in list(targets)]
+        if lacking:
+            raise ValueError(
+                f"{self._owner}: `y` must hold the targets of all outputs. Missing: {lacking}."
+            )
+        return self._scores(X, targets, sample_weight)
+
+    @property
+    def classes_(self) -> Any:
+        """The classes of every output that has some, by name; an array if `y` was one."""
+        check_is_fitted(self)
+        classes = {n: head.classes_ for n, head in self.heads_.items() if head.classifies}
+        if not classes:
+            raise AttributeError(f"{self._owner}: no output has classes, so no `classes_`.")
+        return classes[ARRAY_NAME] if self._y_is_array else classes
+
+    def _like_y(self, outputs: dict[str, Array]) -> Any:
+        return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)

@@ -1,0 +1,220 @@
+"""What the user says of each output, checked and completed: y, heads and weights by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
+from mtlearn._validation import check_known, check_output_names, naming
+from mtlearn.heads import Head, infer_head
+from mtlearn.targets import Targets, is_frame, missing_mask
+
+__all__ = [
+    "ARRAY_NAME",
+    "as_targets",
+    "find_heads",
+    "find_label_weights",
+    "find_loss_weights",
+    "labels_of",
+    "refuse_names",
+    "with_aux",
+]
+
+ARRAY_NAME = "y"
+
+
+def as_targets(y: Any, owner: str) -> tuple[Targets, bool]:
+    """Return `y` as Targets, and whether it came as an array rather than by name.
+
+    Raises
+    ------
+    ValueError
+        If `y` is None or holds no target.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {owner} estimator requires y to be passed, but the target y is None."
+        )
+    if isinstance(y, Targets):
+        targets, is_array = y, False
+    elif isinstance(y, Mapping):
+        targets, is_array = Targets(y), False
+    elif is_frame(y):
+        targets, is_array = Targets.from_frame(y), False
+    else:
+        targets, is_array = Targets({ARRAY_NAME: y}), True
+    if not list(targets):
+        raise ValueError(f"{owner}: `y` must hold at least one target. Got none.")
+    return targets, is_array
+
+
+def refuse_names(y: Any, owner: str) -> None:
+    """Raise a TypeError for a ``y`` of several named targets, where an array is wanted."""
+    if isinstance(y, Mapping):
+        raise TypeError(
+            f"{owner}: `y` must be one array. Got the targets {list(y)} by name; pass one of them "
+            f"as `y` and the others as `aux=Targets(...)`, or use MultiOutputNet."
+        )
+
+
+def with_aux(own: Targets, aux: Any, owner: str) -> Targets:
+    """Return an estimator's own targets and the auxiliary ones together.
+
+    Raises
+    ------
+    ValueError
+        If the auxiliary targets are an array, take a name of its own, or have other rows.
+    """
+    if aux is None:
+        return own
+    others, is_array = as_targets(aux, owner)
+    if is_array:
+        raise ValueError(
+            f"{owner}: `aux` must hold targets by name. Got {type(aux).__name__}; pass "
+            f"aux=Targets({{'name': values}})."
+        )
+    taken = [name for name in others if name in list(own)]
+    if taken:
+        raise ValueError(f"{owner}: `aux` must not use the names of `y`, {taken}; rename them.")
+    if len(others) != len(own):
+        raise ValueError(
+            f"{owner}: `aux` must have as many rows as `y`, {len(own)}. Got {len(others)}; mind "
+            f"that scikit-learn does not split a plain dict, so pass aux=Targets(...)."
+        )
+    return Targets({**own, **others})
+
+
+def find_heads(y: Targets, heads: Mapping[str, Head] | None, owner: str) -> dict[str, Head]:
+    """Return an unfitted head for every output: the user's, else one inferred from its target.
+
+    Raises
+    ------
+    TypeError
+        If an entry of `heads` is no head.
+    ValueError
+        For a head that learns no target of `y`, and for a target whose head cannot be told.
+    """
+    heads = dict(heads or {})
+    check_output_names([*y, *heads], subject=f"{owner}: `heads`")
+    found: dict[str, Head] = {}
+    for name in [*y, *(name for name in heads if name not in list(y))]:
+        with naming(f"{owner}: output {name!r}"):
+            head = heads.get(name)
+            if head is None:
+                found[name] = infer_head(y[name])
+                continue
+            if not isinstance(head, Head):
+                written = f"{head.__name__}()" if isinstance(head, type) else "Regression()"
+                raise TypeError(f"`heads` must hold heads. Got {head!r}; write {written}.")
+            found[name] = clone(head)
+            found[name].check_params()
+        if head.target is not None:
+            subject = f"{owner}: `target` of the head {name!r}"
+            check_known([head.target], y, subject=subject, noun="target")
+        else:
+            check_known([name], y, subject=f"{owner}: `heads`")
+    return found
+
+
+def find_loss_weights(
+    loss_weights: Mapping[str, float] | None, names: list[str], owner: str
+) -> dict[str, float]:
+    """Return the weight of every output's loss; 1 for an output that is not named.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a weight that is no finite number of at least 0, and all weights 0.
+    """
+    given = dict(loss_weights or {})
+    check_known(given, names, subject=f"{owner}: `loss_weights`")
+    weights: dict[str, float] = {}
+    for name in names:
+        weight = given.get(name, 1.0)
+        if not isinstance(weight, int | float | np.number) or not 0 <= float(weight) < np.inf:
+            raise ValueError(
+                f"{owner}: `loss_weights[{name!r}]` must be a finite number of at least 0. "
+                f"Got {weight!r}."
+            )
+        weights[name] = float(weight)
+    if not any(weights.values()):
+        raise ValueError(
+            f"{owner}: `loss_weights` must leave an output to learn. All of {names} have the "
+            f"weight 0."
+        )
+    return weights
+
+
+def labels_of(y: Targets, heads: Mapping[str, Head]) -> dict[str, Array]:
+    """Return the labels that each output learns: its own, or those of the head's ``target``."""
+    return {name: y[name if head.target is None else head.target] for name, head in heads.items()}
+
+
+def find_label_weights(
+    labels: Mapping[str, Array], sample_weight: SampleWeight, missing_targets: str, owner: str
+) -> dict[str, Floats]:
+    """Return the weight of every label, in the labels' shape: zero where it is missing.
+
+    Parameters
+    ----------
+    labels : mapping of str to ndarray
+        The labels of each output.
+    sample_weight : array-like of shape (n_samples,), mapping of str to that, or None
+        One array for all outputs, or one for each; ones for an output that is not named.
+    missing_targets : {"raise", "ignore"}
+        Whether missing labels are an error.
+    owner : str
+        Who complains.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, for weights that are negative, not finite or all zero, for missing
+        labels unless they are ignored, and for an output of which no label remains.
+    """
+    by_name: Mapping[str, Any] = (
+        sample_weight
+        if isinstance(sample_weight, Mapping)
+        else dict.fromkeys(labels, sample_weight)
+    )
+    check_known(by_name, labels, subject=f"{owner}: `sample_weight`")
+    weights: dict[str, Floats] = {}
+    for name, y in labels.items():
+        with naming(f"{owner}: output {name!r}"):
+            rows = _row_weights(by_name[name] if name in by_name else None, len(y))
+            missing = missing_mask(y)
+            if missing.any() and missing_targets == "raise":
+                raise ValueError(
+                    f"the labels must not be missing. Input y contains NaN, None or NaT in "
+                    f"{int(missing.sum())} of {missing.size} labels; set "
+                    f"missing_targets='ignore' to learn from the others."
+                )
+            weights[name] = np.where(missing, 0.0, rows.reshape(-1, *[1] * (y.ndim - 1)))
+            if not weights[name].any():
+                raise ValueError(
+                    f"some label must be observed with a positive weight. All {missing.size} are "
+                    f"missing or have the weight zero."
+                )
+    return weights
+
+
+def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"`sample_weight` must have the shape ({n_rows},), one weight per row. Got the shape "
+            f"{weights.shape}."
+        )
+    if not np.isfinite(weights).all():
+        raise ValueError("`sample_weight` must be finite. Input sample_weight contains NaN or inf.")
+    if (weights < 0).any():
+        raise ValueError(
+            f"`sample_weight` must not be negative. Got {int((weights < 0).sum())} negative values."
+        )
+    if not weights.any():
+        raise ValueError("`sample_weight` must not be zero for all rows; leave the output out.")
+    return weights

@@ -1,0 +1,196 @@
+"""The estimator for an array of numbers, with auxiliary targets."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_array, column_or_1d
+
+from mtlearn._sklearn import fit_context
+from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn.estimators._base import BaseMultiOutputNet
+from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
+from mtlearn.heads import Regression
+from mtlearn.targets import Targets
+
+__all__ = ["MultiOutputNetRegressor"]
+
+
+class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
+    """Learn an array of numbers, and auxiliary targets with it, with one network.
+
+    It is a scikit-learn regressor in every respect, with ordinary arrays in and out. The
+    auxiliary targets, given to ``fit`` as ``aux=``, shape the trunk during training only. Its own
+    output is called ``"y"``; several columns are one output.
+
+    Parameters
+    ----------
+    trunk : Trunk, torch.nn.Module or callable, default=None
+        The part of the network that all outputs share; None for ``MLP()``. A module is a
+        template: it is copied and trained from the weights it holds. A callable makes the module,
+        from the number of features if it takes an argument. A module that returns a dict of named
+        tensors lets heads attach to any of them with ``at=``.
+    heads : dict of str to Head, default=None
+        How each output is learned, by the output's name; an output that is not named has its head
+        inferred from
+        its target, and ``"y"`` is a `Regression`. A head with ``target=`` learns another output's target.
+    loss_weights : dict of str to float, default=None
+        The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
+        output is left out of the training, and predicted by its best constant.
+    normalize_losses : bool, default=True
+        Whether to standardise numbers and to divide each loss by that of the best constant, so
+        that 1.0 means no better than a constant on every output. False gives the raw sum.
+    missing_targets : {"raise", "ignore"}, default="raise"
+        Whether missing labels (NaN, None, NaT) are an error, or left out of losses and scores.
+    optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
+        The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
+        a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+    learning_rate : float, default=1e-3
+        The learning rate.
+    alpha : float, default=2e-3
+        The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
+        the loss once.
+    batch_size : int or "auto", default="auto"
+        Rows per step; "auto" for ``min(200, n_samples)``.
+    max_epochs : int or "auto", default="auto"
+        How often to go through the rows; "auto" for 100, and for more where 100
+        epochs have fewer than 200 steps.
+    device : str or torch.device, default="cpu"
+        Where to train and to predict.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        The type of the weights; "auto" for that of `X` (integers count as float64).
+    n_threads : int, default=1
+        Threads for torch's operators during ``fit``, restored after it; None for torch's own
+        setting. More than one pays from some hundreds of units on.
+    verbose : int, default=0
+        Whether to print a line with all losses after each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initial weights, the order of rows and dropout; an int for the same result each
+        time. The global generators of numpy and torch are left alone.
+
+    Attributes
+    ----------
+    output_names_ : list of str
+        The outputs, ``"y"`` and the auxiliary ones.
+    heads_ : dict of str to Head
+        The fitted heads.
+    trunk_ : Trunk
+        The trunk's specification.
+    module_ : torch.nn.Module
+        The network, in evaluation mode.
+    net_ : skorch.NeuralNet
+        The net that trained it; not pickled, but made anew when asked for.
+    history_ : list of dict
+        One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
+        ``penalty``, such that ``loss == sum(weight * loss) + penalty``.
+    loss_weights_ : dict of str to float
+        The weight of each output's loss.
+    n_iter_ : int
+        The number of epochs.
+    n_features_in_ : int
+        The number of columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    MultiOutputNetClassifier : The same for classes.
+    MultiOutputNet : Predicts several named targets, and has the formulas.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNetRegressor, Targets
+    >>> X = np.random.default_rng(0).normal(size=(300, 3))
+    >>> price, kind = 10 + 3 * X[:, 0] - X[:, 1], X[:, 1] > 0
+    >>> net = MultiOutputNetRegressor(loss_weights={"kind": 0.3}, random_state=0)
+    >>> net.fit(X, price, aux=Targets({"kind": kind})).score(X, price) > 0.95
+    True
+    """
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None, *, aux: Any = None
+    ) -> Self:
+        """Learn `y`, and the auxiliary targets with it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output (``"y"`` is the name
+            of `y`).
+        aux : Targets, dict of array-like or DataFrame, default=None
+            Auxiliary targets of the same rows by name, of any kind. scikit-learn splits Targets
+            and DataFrames together with the rows, but not a plain dict.
+
+        Returns
+        -------
+        MultiOutputNetRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters, names, labels or weights; the message names the output.
+        mtlearn.exceptions.DivergenceError
+            If a loss or a weight leaves the finite numbers.
+        """
+        targets = with_aux(Targets({ARRAY_NAME: self._check_y(y)}), aux, self._owner)
+        heads = {ARRAY_NAME: Regression(), **(self.heads or {})}
+        return self._fit(X, targets, sample_weight, heads)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict `y`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions, in the shape of `y`.
+        """
+        return self._predict(X)[ARRAY_NAME]
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Return R2, averaged over the columns of `y`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            R2; 1 is perfect, 0 as good as the mean.
+        """
+        targets = Targets({ARRAY_NAME: self._check_y(y)})
+        return self._scores(X, targets, sample_weight)[ARRAY_NAME]
+
+    def _check_y(self, y: Any) -> Array:
+        if y is None:
+            raise ValueError(
+                f"This {self._owner} estimator requires y to be passed, but the target y is None."
+            )
+        refuse_names(y, self._owner)
+        finite = "allow-nan" if self.missing_targets == "ignore" else True
+        y = check_array(
+            y,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_all_finite=finite,
+            input_name="y",
+            estimator=self._owner,
+        )
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
