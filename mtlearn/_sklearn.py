@@ -4,7 +4,14 @@ Parameter constraints are what every scikit-learn estimator declares and validat
 no public name for them.
 """
 
-from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from typing import Any
+
+from sklearn import base
+from sklearn.utils import _param_validation
 
 __all__ = ["Interval", "StrOptions", "fit_context", "validate_parameter_constraints"]
+
+Interval: Any = _param_validation.Interval
+StrOptions: Any = _param_validation.StrOptions
+fit_context: Any = base._fit_context
+validate_parameter_constraints: Any = _param_validation.validate_parameter_constraints

@@ -103,7 +103,7 @@ class Targets(dict[str, Array]):
           tags   int64 (2, 2)     [0 1], [1 1]
         """
         groups = groups or {}
-        columns = list(frame.columns)
+        columns: list[str] = list(frame.columns)
         group_of: dict[str, str] = {}
         for group, members in groups.items():
             check_known(members, columns, subject=f"Targets: `groups[{group!r}]`", noun="column")
@@ -231,13 +231,15 @@ class Targets(dict[str, Array]):
         """Return Targets of the same arrays."""
         return type(self)(self)
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise TypeError(
             "Targets: cannot be changed in place. Make a new one, for example "
             "Targets({**y, 'name': values})."
         )
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = _refuse
+    setdefault = _refuse  # pyright: ignore[reportAssignmentType]
+    update = _refuse  # pyright: ignore[reportAssignmentType]
 
 
 def is_frame(y: object) -> bool:

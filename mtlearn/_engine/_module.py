@@ -15,9 +15,9 @@ __all__ = ["MultiOutputModule", "build_module"]
 
 
 class MultiOutputModule(nn.Module):
-    """A trunk and the layers of every head, in the order of the outputs' names.
+    r"""A trunk and the layers of every head, in the order of the outputs' names.
 
-    Shape: (n_samples, n_features) to a dict of (n_samples, \\*raw_shape), one per output.
+    Shape: (n_samples, n_features) to a dict of (n_samples, \*raw_shape), one per output.
 
     Parameters
     ----------

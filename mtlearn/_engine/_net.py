@@ -60,13 +60,13 @@ class Net(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+    def train_step_single(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
         """Compute the total loss of a batch and its gradients, in one backward pass."""
         step = self._losses(batch)
         step["loss"].backward()
         return step
 
-    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
         """Compute the total loss of a batch without gradients."""
         with torch.no_grad():
             return self._losses(batch)

@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 2**15
 def raw_outputs(
     module: MultiOutputModule, heads: Mapping[str, Head], X: Array, dtype: torch.dtype
 ) -> dict[str, Array]:
-    """Return the raw values of every output; the best constant's where no head was built.
+    r"""Return the raw values of every output; the best constant's where no head was built.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def raw_outputs(
 
     Returns
     -------
-    dict of str to ndarray of shape (n_samples, \\*raw_shape)
+    dict of str to ndarray of shape (n_samples, \*raw_shape)
         The raw values, in the network's type.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))

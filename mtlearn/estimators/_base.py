@@ -31,7 +31,7 @@ from mtlearn.estimators._outputs import (
     labels_of,
 )
 from mtlearn.exceptions import DivergenceError
-from mtlearn.heads import Head
+from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import MLP, Trunk, as_trunk
 
@@ -129,7 +129,8 @@ class BaseMultiOutputNet(NestedParams, ABC):
         try:
             return self._fit_checked(self._check_X(X, reset=True), y, sample_weight, heads)
         except BaseException:
-            self.__dict__ = before
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _fit_checked(
@@ -194,7 +195,7 @@ class BaseMultiOutputNet(NestedParams, ABC):
         predicted = {}
         for name, raw in self._raw(X).items():
             predicted[name] = self.heads_[name].decode(raw)
-            if predicted[name].dtype.kind == "f" and not self.heads_[name].classifies:
+            if not isinstance(self.heads_[name], ClassHead):
                 self._check_finite(name, predicted[name])
         return {name: predicted[name] for name in self.output_names_}
 
@@ -202,9 +203,9 @@ class BaseMultiOutputNet(NestedParams, ABC):
         """Return the class probabilities of every output that has classes."""
         raw = self._raw(X)
         return {
-            name: self.heads_[name].decode_proba(raw[name])
-            for name in self.output_names_
-            if self.heads_[name].classifies
+            name: head.decode_proba(raw[name])
+            for name, head in self.heads_.items()
+            if isinstance(head, ClassHead)
         }
 
     def _scores(self, X: ArrayLike, y: Targets, sample_weight: SampleWeight) -> dict[str, float]:
@@ -239,7 +240,7 @@ class BaseMultiOutputNet(NestedParams, ABC):
             )
 
     def _check_finite(self, name: str, values: Array) -> None:
-        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        bad = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if bad.any():
             raise DivergenceError(
                 f"{self._owner}: output {name!r}: the predictions of {int(bad.sum())} of "
@@ -255,12 +256,13 @@ class BaseMultiOutputNet(NestedParams, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return numpy arrays and plain values: no skorch net, no torch module."""
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = dict(super().__getstate__())  # pyright: ignore[reportCallIssue, reportArgumentType]
         state.pop("net_", None)
         module = state.pop("module_", None)
         if module is not None:
             tensors = module.state_dict()
             state["_weights"] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+            state["history_"] = _to_columns(self.history_)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -272,9 +274,19 @@ class BaseMultiOutputNet(NestedParams, ABC):
             module = self._recipe.build(self.trunk_, self.heads_, self.n_features_in_)
             module.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
             self.module_ = module.eval()
+            self.history_ = _to_rows(state["history_"])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _to_columns(rows: list[dict[str, float]]) -> dict[str, Array]:
+    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _to_rows(columns: dict[str, Array]) -> list[dict[str, float]]:
+    lists = [values.tolist() for values in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]

@@ -15,7 +15,7 @@ from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
-from mtlearn.heads import Classification, Head, MultiLabel
+from mtlearn.heads import ClassHead, Classification, Head, MultiLabel
 from mtlearn.targets import Targets, missing_mask
 from mtlearn.trunks import Trunk
 
@@ -38,9 +38,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         from the number of features if it takes an argument. A module that returns a dict of named
         tensors lets heads attach to any of them with ``at=``.
     heads : dict of str to Head, default=None
-        How each output is learned, by the output's name; an output that is not named has its head
-        inferred from
-        its target, and ``"y"`` is a `Classification` or a `MultiLabel`. A head with ``target=`` learns another output's target.
+        How each output is learned, by the output's name. An output that is not named has its head
+        inferred from its target; ``"y"`` is a `Classification` or a `MultiLabel`. A head with
+        ``target=`` learns another output's target.
     loss_weights : dict of str to float, default=None
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
         output is left out of the training, and predicted by its best constant.
@@ -197,15 +197,19 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             If a loss or a weight leaves the finite numbers.
         """
         own = self._own_targets(y)
-        heads = {name: self._own_head(own[name]) for name in own if name not in (self.heads or {})}
         targets = with_aux(own, aux, self._owner)
-        before = self.__dict__.copy()
+        heads = dict(self.heads or {})
+        for name in own:
+            if name not in heads:
+                heads[name] = self._default_head(own[name])
+            elif not isinstance(heads[name], ClassHead):
+                raise ValueError(
+                    f"{self._owner}: the head of {name!r} must predict classes. Got "
+                    f"{heads[name]!r}; use MultiOutputNetRegressor for numbers."
+                )
+        self._fit(X, targets, sample_weight, heads)
         self._own_names = list(own)
-        try:
-            return self._fit(X, targets, sample_weight, {**heads, **(self.heads or {})})
-        except BaseException:
-            self.__dict__ = before
-            raise
+        return self
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict `y`.
@@ -267,7 +271,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     def classes_(self) -> Any:
         """The classes of `y`; a list of them for a matrix of several classes per column."""
         check_is_fitted(self)
-        return self._one_or_list([self.heads_[name].classes_ for name in self._own_names])
+        return self._one_or_list([self._own_head(name).classes_ for name in self._own_names])
 
     def _one_or_list(self, values: list[Array]) -> Any:
         return values[0] if self._own_names == [ARRAY_NAME] else values
@@ -295,7 +299,12 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             return Targets({ARRAY_NAME: y})
         return Targets({f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])})
 
-    def _own_head(self, y: Array) -> Head:
+    def _own_head(self, name: str) -> ClassHead:
+        head = self.heads_[name]
+        assert isinstance(head, ClassHead)
+        return head
+
+    def _default_head(self, y: Array) -> Head:
         if y.ndim == 1:
             return Classification(class_weight=self.class_weight)
         if self.class_weight is not None:

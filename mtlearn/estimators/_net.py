@@ -13,7 +13,7 @@ from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets
-from mtlearn.heads import Head
+from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
 
@@ -40,9 +40,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         from the number of features if it takes an argument. A module that returns a dict of named
         tensors lets heads attach to any of them with ``at=``.
     heads : dict of str to Head, default=None
-        How each output is learned, by the output's name; an output that is not named has its head
-        inferred: numbers in floats are regressed, a
-        matrix of booleans or 0 and 1 is multilabel, anything else has classes. A head with ``target=`` learns another output's target.
+        How each output is learned, by the output's name. An output that is not named has its head
+        inferred: numbers in floats are regressed, a matrix of booleans or of 0 and 1 is
+        multilabel, anything else has classes. A head with ``target=`` learns another output's
+        target.
     loss_weights : dict of str to float, default=None
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
         output is left out of the training, and predicted by its best constant.
@@ -213,11 +214,13 @@ class MultiOutputNet(BaseMultiOutputNet):
         mtlearn.exceptions.DivergenceError
             If a loss or a weight leaves the finite numbers.
         """
-        targets, self._y_is_array = as_targets(y, self._owner)
+        targets, is_array = as_targets(y, self._owner)
         if self.main_output is not None:
             names = [*targets, *(self.heads or {})]
             check_known([self.main_output], names, subject=f"{self._owner}: `main_output`")
-        return self._fit(X, targets, sample_weight, self.heads)
+        self._fit(X, targets, sample_weight, self.heads)
+        self._y_is_array = is_array
+        return self
 
     def predict(self, X: ArrayLike) -> Any:
         """Predict every output.
@@ -309,7 +312,9 @@ class MultiOutputNet(BaseMultiOutputNet):
     def classes_(self) -> Any:
         """The classes of every output that has some, by name; an array if `y` was one."""
         check_is_fitted(self)
-        classes = {n: head.classes_ for n, head in self.heads_.items() if head.classifies}
+        classes = {
+            n: head.classes_ for n, head in self.heads_.items() if isinstance(head, ClassHead)
+        }
         if not classes:
             raise AttributeError(f"{self._owner}: no output has classes, so no `classes_`.")
         return classes[ARRAY_NAME] if self._y_is_array else classes

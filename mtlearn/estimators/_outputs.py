@@ -183,7 +183,7 @@ def find_label_weights(
     weights: dict[str, Floats] = {}
     for name, y in labels.items():
         with naming(f"{owner}: output {name!r}"):
-            rows = _row_weights(by_name[name] if name in by_name else None, len(y))
+            rows = _row_weights(by_name.get(name), len(y))
             missing = missing_mask(y)
             if missing.any() and missing_targets == "raise":
                 raise ValueError(

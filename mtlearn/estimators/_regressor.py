@@ -10,7 +10,7 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
-from mtlearn.heads import Regression
+from mtlearn.heads import ClassHead, Regression
 from mtlearn.targets import Targets
 
 __all__ = ["MultiOutputNetRegressor"]
@@ -31,9 +31,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         from the number of features if it takes an argument. A module that returns a dict of named
         tensors lets heads attach to any of them with ``at=``.
     heads : dict of str to Head, default=None
-        How each output is learned, by the output's name; an output that is not named has its head
-        inferred from
-        its target, and ``"y"`` is a `Regression`. A head with ``target=`` learns another output's target.
+        How each output is learned, by the output's name. An output that is not named has its head
+        inferred from its target; ``"y"`` is a `Regression`. A head with ``target=`` learns another
+        output's target.
     loss_weights : dict of str to float, default=None
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
         output is left out of the training, and predicted by its best constant.
@@ -141,6 +141,11 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         """
         targets = with_aux(Targets({ARRAY_NAME: self._check_y(y)}), aux, self._owner)
         heads = {ARRAY_NAME: Regression(), **(self.heads or {})}
+        if isinstance(heads[ARRAY_NAME], ClassHead):
+            raise ValueError(
+                f"{self._owner}: the head of 'y' must predict numbers. Got "
+                f"{heads[ARRAY_NAME]!r}; use MultiOutputNetClassifier for classes."
+            )
         return self._fit(X, targets, sample_weight, heads)
 
     def predict(self, X: ArrayLike) -> Array:

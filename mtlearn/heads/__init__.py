@@ -1,9 +1,9 @@
 """Heads: what each output predicts, and by which loss."""
 
-from mtlearn.heads._base import Head
+from mtlearn.heads._base import ClassHead, Head
 from mtlearn.heads._classification import Classification
 from mtlearn.heads._infer import infer_head
 from mtlearn.heads._multilabel import MultiLabel
 from mtlearn.heads._regression import Regression
 
-__all__ = ["Classification", "Head", "MultiLabel", "Regression", "infer_head"]
+__all__ = ["ClassHead", "Classification", "Head", "MultiLabel", "Regression", "infer_head"]

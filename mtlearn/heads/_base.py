@@ -13,7 +13,7 @@ from mtlearn._layers import dense
 from mtlearn._sklearn import validate_parameter_constraints
 from mtlearn._typing import Array, Floats
 
-__all__ = ["BASELINE_FLOOR", "Head"]
+__all__ = ["BASELINE_FLOOR", "ClassHead", "Head"]
 
 BASELINE_FLOOR = 0.05
 
@@ -30,7 +30,7 @@ class Head(BaseEstimator, ABC):
     without weight are kept out of all that a head learns.
 
     Subclasses store their parameters, declare ``_parameter_constraints`` for them beside the
-    shared ones, set `classifies`, and implement the abstract methods.
+    shared ones, and implement the abstract methods; heads for classes derive from `ClassHead`.
 
     Attributes
     ----------
@@ -47,8 +47,6 @@ class Head(BaseEstimator, ABC):
     is_constant_ : bool
         Whether there is nothing to learn, because the target is constant.
     """
-
-    classifies: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like"],
@@ -142,6 +140,25 @@ class Head(BaseEstimator, ABC):
     def _set_baseline(self, constant_loss: float, *, normalize: bool) -> None:
         self.baseline_ = max(float(constant_loss), BASELINE_FLOOR) if normalize else 1.0
         self.constant_loss_ = float(constant_loss) / self.baseline_
+
+
+class ClassHead(Head):
+    """A head whose output has classes, and therefore probabilities.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    """
+
+    classes_: Array
+
+    @abstractmethod
+    def decode_proba(self, raw: Array) -> Array:
+        """Return the probabilities for raw outputs of shape ``(n_samples, *raw_shape_)``.
+
+        The shape is (n_samples, n_classes).
+        """
 
 
 class _Squeeze(nn.Module):

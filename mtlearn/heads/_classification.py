@@ -11,14 +11,14 @@ from torch import nn
 
 from mtlearn._sklearn import Interval, StrOptions
 from mtlearn._typing import Array, ArrayLike, Floats
-from mtlearn.heads._base import Head
+from mtlearn.heads._base import ClassHead, Head
 
 __all__ = ["Classification"]
 
 TINY = np.finfo(np.float64).tiny
 
 
-class Classification(Head):
+class Classification(ClassHead):
     r"""Predict one of two or more classes.
 
     Two classes have one raw output :math:`f`, the log-odds of the second class; :math:`K > 2`
@@ -88,8 +88,6 @@ class Classification(Head):
     array([[0., 1.]])
     """
 
-    classifies: ClassVar[bool] = True
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -125,7 +123,8 @@ class Classification(Head):
         self.classes_ = self._find_classes(labels)
         n_classes = len(self.classes_)
         codes = self._codes(labels)
-        mass = np.bincount(codes, weights=weight[weight > 0], minlength=n_classes)
+        mass = np.zeros(n_classes)
+        np.add.at(mass, codes, weight[weight > 0])
         self.class_weight_ = self._find_class_weight(mass)
         mass = mass * self.class_weight_
         if mass.sum() <= 0:

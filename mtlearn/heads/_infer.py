@@ -50,7 +50,7 @@ def infer_head(y: Array) -> Head:
         return _infer_matrix(y, observed)
     if y.dtype.kind == "f":
         values = np.unique(observed)
-        whole = len(values) <= FEW and bool(np.all(np.floor(values) == values))
+        whole = 0 < len(values) <= FEW and bool(np.all(np.floor(values) == values))
         if whole and len(observed) < len(y):
             raise ValueError(
                 f"the head cannot be told: a float column with missing values and only the whole "

@@ -10,14 +10,14 @@ from torch import nn
 
 from mtlearn._sklearn import Interval
 from mtlearn._typing import Array, ArrayLike, Floats
-from mtlearn.heads._base import Head
+from mtlearn.heads._base import ClassHead, Head
 
 __all__ = ["MultiLabel"]
 
 TINY = np.finfo(np.float64).tiny
 
 
-class MultiLabel(Head):
+class MultiLabel(ClassHead):
     r"""Predict the columns of an indicator matrix: any number of labels for each row.
 
     Every column :math:`j` has one raw output :math:`f_j`, the log-odds of its label. The loss of
@@ -74,8 +74,6 @@ class MultiLabel(Head):
     array([[0, 1],
            [1, 0]])
     """
-
-    classifies: ClassVar[bool] = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],

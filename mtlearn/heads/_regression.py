@@ -232,7 +232,7 @@ class _CustomLoss(nn.Module):
         if isinstance(loss, nn.Module):
             loss = copy.deepcopy(loss)
             if hasattr(loss, "reduction"):
-                loss.reduction = "none"  # pyright: ignore[reportAttributeAccessIssue]
+                setattr(loss, "reduction", "none")  # noqa: B010 (torch declares modules only)
         elif _takes_reduction(loss):
             self.kwargs["reduction"] = "none"
         self.loss = loss

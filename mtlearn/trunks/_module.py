@@ -3,7 +3,6 @@
 import copy
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
@@ -51,7 +50,7 @@ class ModuleTrunk(Trunk):
         return built
 
 
-def as_trunk(trunk: Any) -> Trunk:
+def as_trunk(trunk: Trunk | nn.Module | Callable[..., nn.Module] | None) -> Trunk:
     """Return the trunk that the parameter of an estimator stands for.
 
     Parameters
