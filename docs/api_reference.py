@@ -1,0 +1,42 @@
+"""The index of the public names, in the order and under the titles in which `api` shows them.
+
+``API`` maps a title to a module and to the names of it that the section holds. ``PAGES`` maps a
+title to the pages that describe them. The names are checked against ``__all__`` by the tests.
+"""
+
+API = {
+    "Estimators": {
+        "module": "mtlearn",
+        "names": ["MultiOutputNet", "MultiOutputNetRegressor", "MultiOutputNetClassifier"],
+    },
+    "Targets": {
+        "module": "mtlearn",
+        "names": ["Targets"],
+    },
+    "Heads": {
+        "module": "mtlearn.heads",
+        "names": ["Regression", "Classification", "MultiLabel", "infer_head", "Head", "ClassHead"],
+    },
+    "Trunks": {
+        "module": "mtlearn.trunks",
+        "names": ["MLP", "ModuleTrunk", "as_trunk", "Trunk"],
+    },
+    "Exceptions": {
+        "module": "mtlearn.exceptions",
+        "names": ["DivergenceError", "HeadInferenceWarning"],
+    },
+}
+
+PAGES = {
+    "Estimators": ["estimators/net", "estimators/regressor", "estimators/classifier"],
+    "Targets": ["targets"],
+    "Heads": [
+        "heads/regression",
+        "heads/classification",
+        "heads/multilabel",
+        "heads/infer",
+        "heads/base",
+    ],
+    "Trunks": ["trunks/mlp", "trunks/module", "trunks/base"],
+    "Exceptions": ["exceptions"],
+}
