@@ -5,10 +5,11 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from mtlearn._typing import Array, Mask
+from mtlearn._arrays import as_array, missing_mask, stack_columns
+from mtlearn._typing import Array
 from mtlearn._validation import check_known, check_output_names
 
-__all__ = ["Targets", "as_array", "is_frame", "missing_mask"]
+__all__ = ["Targets"]
 
 
 class Targets(dict[str, Array]):
@@ -119,7 +120,7 @@ class Targets(dict[str, Array]):
             name = group_of.get(column, column)
             if name not in data:
                 members = list(groups[name]) if column in group_of else None
-                data[name] = frame[column] if members is None else _stack(frame, members)
+                data[name] = frame[column] if members is None else stack_columns(frame, members)
         return cls(data)
 
     def to_frame(self, *, groups: Mapping[str, Sequence[str]] | None = None) -> Any:
@@ -240,80 +241,6 @@ class Targets(dict[str, Array]):
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = _refuse
     setdefault = _refuse  # pyright: ignore[reportAssignmentType]
     update = _refuse  # pyright: ignore[reportAssignmentType]
-
-
-def is_frame(y: object) -> bool:
-    """Tell a DataFrame, of any library, from an array."""
-    return hasattr(y, "columns") and hasattr(y, "__getitem__") and not isinstance(y, Mapping)
-
-
-def as_array(values: Any, name: str) -> Array:
-    """Return one target as a numpy array of one or two dimensions.
-
-    Raises
-    ------
-    TypeError
-        If the values are sparse.
-    ValueError
-        If they are a scalar, ragged, or of three or more dimensions.
-    """
-    if hasattr(values, "tocsr"):
-        raise TypeError(f"Targets: target {name!r} is sparse; pass values.toarray().")
-    if is_frame(values):
-        array = _stack(values, list(values.columns))
-    elif hasattr(values, "to_numpy"):
-        array = _series_to_numpy(values)
-    else:
-        try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise ValueError(f"Targets: target {name!r} is no regular array: {error}") from error
-        if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
-            array = _keep_kinds(values, array)
-    if array.ndim not in (1, 2):
-        raise ValueError(
-            f"Targets: a target must have the shape (n_samples,) or (n_samples, n_columns). "
-            f"Target {name!r} has the shape {array.shape}."
-        )
-    return array
-
-
-def missing_mask(values: Array) -> Mask:
-    """Return where labels are missing: NaN, None, NaT or pandas' NA; the shape of `values`."""
-    if values.dtype.kind in "fc":
-        return np.isnan(values)
-    if values.dtype.kind in "mM":
-        return np.isnat(values)
-    if values.dtype.kind == "O":
-        flags = [_is_missing(value) for value in values.ravel()]
-        return np.array(flags, dtype=bool).reshape(values.shape)
-    return np.zeros(values.shape, dtype=bool)
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
-
-
-def _series_to_numpy(series: Any) -> Array:
-    """Return a Series' values; nullable numbers become floats where any is missing."""
-    array = np.asarray(series.to_numpy())
-    if array.dtype.kind == "O" and hasattr(series, "isna") and series.isna().any():
-        kind = getattr(series.dtype, "kind", "O")
-        if kind in "iuf":
-            return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    return array
-
-
-def _stack(frame: Any, columns: list[str]) -> Array:
-    return np.column_stack([_series_to_numpy(frame[column]) for column in columns])
-
-
-def _keep_kinds(values: Any, strings: Array) -> Array:
-    """Undo numpy's conversion of a mixed list, such as [1, 'a'] or ['a', nan], to strings."""
-    objects = np.asarray(values, dtype=object)
-    return strings if all(isinstance(value, str) for value in objects.ravel()) else objects
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -11,12 +11,13 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mtlearn._arrays import missing_mask
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
 from mtlearn.heads import ClassHead, Classification, Head, MultiLabel
-from mtlearn.targets import Targets, missing_mask
+from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
 
 __all__ = ["MultiOutputNetClassifier"]

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from mtlearn._arrays import is_frame, missing_mask
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
 from mtlearn._validation import check_known, check_output_names, naming
 from mtlearn.heads import Head, infer_head
-from mtlearn.targets import Targets, is_frame, missing_mask
+from mtlearn.targets import Targets
 
 __all__ = [
     "ARRAY_NAME",

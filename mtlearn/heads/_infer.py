@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 
+from mtlearn._arrays import missing_mask
 from mtlearn._typing import Array
 from mtlearn.exceptions import HeadInferenceWarning
 from mtlearn.heads._base import Head
 from mtlearn.heads._classification import Classification
 from mtlearn.heads._multilabel import MultiLabel
 from mtlearn.heads._regression import Regression
-from mtlearn.targets import missing_mask
 
 __all__ = ["infer_head"]
 

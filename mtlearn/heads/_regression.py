@@ -1,7 +1,5 @@
 """The head for numbers."""
 
-import copy
-import inspect
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -15,10 +13,9 @@ from torch import Tensor, nn
 from mtlearn._sklearn import Interval, StrOptions
 from mtlearn._typing import Array, Floats
 from mtlearn.heads._base import Head
+from mtlearn.heads._custom_loss import CustomLoss, LossFunction, check_loss
 
 __all__ = ["Regression"]
-
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class Regression(Head):
@@ -158,7 +155,7 @@ class Regression(Head):
                 return nn.L1Loss(reduction="none")
             case "huber":
                 return nn.HuberLoss(reduction="none", delta=float(self.delta))
-        return _CustomLoss(self.loss)  # pyright: ignore[reportArgumentType]
+        return CustomLoss(self.loss)  # pyright: ignore[reportArgumentType]
 
     def decode(self, raw: Array) -> Array:
         """Return numbers on the target's own scale; see `Head.decode`."""
@@ -215,52 +212,12 @@ class Regression(Head):
 
         def mean_loss() -> Tensor:
             labels = loss(constant.expand(shape), goal)
-            _check_loss(labels, shape, self.loss)
+            check_loss(labels, shape, self.loss)
             return (labels * share).sum()
 
         if self.loss not in ("squared_error", "absolute_error"):
             _minimize(mean_loss, constant)
         return constant.detach().numpy().reshape(-1), float(mean_loss().detach())
-
-
-class _CustomLoss(nn.Module):
-    """A user's loss, asked for one value per label."""
-
-    def __init__(self, loss: LossFunction | nn.Module) -> None:
-        super().__init__()
-        self.kwargs: dict[str, str] = {}
-        if isinstance(loss, nn.Module):
-            loss = copy.deepcopy(loss)
-            if hasattr(loss, "reduction"):
-                setattr(loss, "reduction", "none")  # noqa: B010 (torch declares modules only)
-        elif _takes_reduction(loss):
-            self.kwargs["reduction"] = "none"
-        self.loss = loss
-
-    def forward(self, raw: Tensor, target: Tensor) -> Tensor:
-        return self.loss(raw, target, **self.kwargs)
-
-
-def _takes_reduction(loss: LossFunction) -> bool:
-    try:
-        parameter = inspect.signature(loss).parameters.get("reduction")
-    except ValueError:  # some built-in functions have no signature
-        return False
-    return parameter is not None
-
-
-def _check_loss(labels: Any, shape: tuple[int, ...], loss: Any) -> None:
-    if not isinstance(labels, Tensor) or tuple(labels.shape) != shape:
-        found = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-        raise ValueError(
-            f"`loss` must return one value per label, a tensor of shape {shape}. {loss!r} "
-            f"returned {found}; leave out its last mean or sum."
-        )
-    if not bool(torch.isfinite(labels).all()):
-        raise ValueError(
-            f"`loss` must return finite values. {loss!r} returned NaN or infinity for the "
-            f"constant prediction; mind that it sees standardised targets."
-        )
 
 
 def _minimize(mean_loss: Callable[[], Tensor], constant: Tensor) -> None:

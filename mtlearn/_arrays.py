@@ -1,0 +1,85 @@
+"""Labels of any origin as numpy arrays, and where they are missing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mtlearn._typing import Array, Mask
+
+__all__ = ["as_array", "is_frame", "missing_mask", "stack_columns"]
+
+
+def is_frame(y: object) -> bool:
+    """Tell a DataFrame, of any library, from an array."""
+    return hasattr(y, "columns") and hasattr(y, "__getitem__") and not isinstance(y, Mapping)
+
+
+def as_array(values: Any, name: str) -> Array:
+    """Return one target as a numpy array of one or two dimensions.
+
+    Raises
+    ------
+    TypeError
+        If the values are sparse.
+    ValueError
+        If they are a scalar, ragged, or of three or more dimensions.
+    """
+    if hasattr(values, "tocsr"):
+        raise TypeError(f"Targets: target {name!r} is sparse; pass values.toarray().")
+    if is_frame(values):
+        array = stack_columns(values, list(values.columns))
+    elif hasattr(values, "to_numpy"):
+        array = _series_to_numpy(values)
+    else:
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"Targets: target {name!r} is no regular array: {error}") from error
+        if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
+            array = _keep_kinds(values, array)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"Targets: a target must have the shape (n_samples,) or (n_samples, n_columns). "
+            f"Target {name!r} has the shape {array.shape}."
+        )
+    return array
+
+
+def missing_mask(values: Array) -> Mask:
+    """Return where labels are missing: NaN, None, NaT or pandas' NA; the shape of `values`."""
+    if values.dtype.kind in "fc":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype.kind == "O":
+        flags = [_is_missing(value) for value in values.ravel()]
+        return np.array(flags, dtype=bool).reshape(values.shape)
+    return np.zeros(values.shape, dtype=bool)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def _series_to_numpy(series: Any) -> Array:
+    """Return a Series' values; nullable numbers become floats where any is missing."""
+    array = np.asarray(series.to_numpy())
+    if array.dtype.kind == "O" and hasattr(series, "isna") and series.isna().any():
+        kind = getattr(series.dtype, "kind", "O")
+        if kind in "iuf":
+            return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    return array
+
+
+def stack_columns(frame: Any, columns: list[str]) -> Array:
+    """Return columns of a DataFrame as a matrix."""
+    return np.column_stack([_series_to_numpy(frame[column]) for column in columns])
+
+
+def _keep_kinds(values: Any, strings: Array) -> Array:
+    """Undo numpy's conversion of a mixed list, such as [1, 'a'] or ['a', nan], to strings."""
+    objects = np.asarray(values, dtype=object)
+    return strings if all(isinstance(value, str) for value in objects.ravel()) else objects
