@@ -66,6 +66,11 @@ class Batches:
         Draws one permutation per epoch.
     skip_single_row : bool, default=False
         Whether to skip a last batch of a single row, which batch normalisation cannot take.
+
+    Raises
+    ------
+    ValueError
+        If single rows are to be skipped and every batch would be one.
     """
 
     def __init__(
@@ -75,16 +80,20 @@ class Batches:
         generator: torch.Generator,
         skip_single_row: bool = False,
     ) -> None:
+        if skip_single_row and min(len(dataset), batch_size) == 1:
+            raise ValueError(
+                f"batch normalisation needs at least 2 rows in a batch. Got n_samples = "
+                f"{len(dataset)} and `batch_size` {batch_size}; use normalization='layer'."
+            )
         self.dataset = dataset
         self.batch_size = batch_size
         self.generator = generator
         self.skip_single_row = skip_single_row
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Labels]]]:
-        n_rows = len(self.dataset)
-        order = torch.randperm(n_rows, generator=self.generator)
+        order = torch.randperm(len(self.dataset), generator=self.generator)
         for rows in order.split(self.batch_size):
-            if not (self.skip_single_row and len(rows) == 1 < n_rows):
+            if not (self.skip_single_row and len(rows) == 1):
                 yield self.dataset[rows]
 
 

@@ -49,9 +49,8 @@ def infer_head(y: Array) -> Head:
     if y.ndim == 2:
         return _infer_matrix(y, observed)
     if y.dtype.kind == "f":
-        values = np.unique(observed)
-        whole = 0 < len(values) <= FEW and bool(np.all(np.floor(values) == values))
-        if whole and len(observed) < len(y):
+        values = np.unique(observed) if len(observed) < len(y) else observed[:0]
+        if 0 < len(values) <= FEW and np.all(np.floor(values) == values):
             raise ValueError(
                 f"the head cannot be told: a float column with missing values and only the whole "
                 f"numbers {values.tolist()} may hold numbers or classes. Pass "

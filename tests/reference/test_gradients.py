@@ -186,7 +186,7 @@ def test_losses_in_the_history_are_those_of_the_outputs():
     raw = module(torch.tensor(X))
     row = net.history_[0]
     for name, loss in cell_losses(y, sample_weight).items():
-        assert row[f"{name}_loss"] == pytest.approx(float(loss(raw[name], rows).sum()) / N)
+        assert row[f"{name}_loss"] == pytest.approx(loss(raw[name], rows).sum().item() / N)
 
 
 def test_a_heads_own_layers_get_no_gradient_from_other_outputs():
