@@ -77,7 +77,7 @@ print(f"chosen: {search.best_params_}, on the test rows {search.score(X_test, y_
 
 # %%
 # The winner goes through a joblib file and predicts the same, bit for bit.
-folder = Path("examples/output" if Path("examples").is_dir() else ".")
+folder = Path("examples/output" if Path("examples").is_dir() else "output")
 folder.mkdir(exist_ok=True)
 path = folder / "main_job.joblib"
 joblib.dump(search.best_estimator_, path)

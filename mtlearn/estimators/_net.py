@@ -103,7 +103,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         The number of epochs.
     n_features_in_ : int
         The number of columns of `X`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where all are strings.
 
     See Also

@@ -128,7 +128,7 @@ class Head(BaseEstimator, ABC):
     def build(self, n_features: int) -> nn.Module:
         """Return the layers from one layer of the trunk to the raw output.
 
-        Shape: (n_samples, n_features) to (n_samples, *raw_shape_).
+        Shape: ``(n_samples, n_features)`` to ``(n_samples, *raw_shape_)``.
         """
         sizes = [int(size) for size in self.hidden_layer_sizes]
         layers = dense(n_features, sizes)
@@ -137,7 +137,16 @@ class Head(BaseEstimator, ABC):
             layers.append(_Squeeze())
         return nn.Sequential(*layers)
 
-    def _set_baseline(self, constant_loss: float, *, normalize: bool) -> None:
+    def set_baseline(self, constant_loss: float, *, normalize: bool) -> None:
+        """Set `baseline_` and `constant_loss_`; part of every head's `fit`.
+
+        Parameters
+        ----------
+        constant_loss : float
+            The mean loss of the best constant over the labels, by their weights.
+        normalize : bool
+            Whether losses are normalised.
+        """
         self.baseline_ = max(float(constant_loss), BASELINE_FLOOR) if normalize else 1.0
         self.constant_loss_ = float(constant_loss) / self.baseline_
 

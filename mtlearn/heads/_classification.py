@@ -135,7 +135,7 @@ class Classification(ClassHead):
         best = (1 - epsilon) * mass / mass.sum() + epsilon / n_classes
         log_best = np.log(np.maximum(best, TINY))
         self.constant_raw_ = log_best if n_classes > 2 else log_best[-1] - log_best[0]
-        self._set_baseline(-(best * log_best).sum(), normalize=normalize)
+        self.set_baseline(-(best * log_best).sum(), normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:

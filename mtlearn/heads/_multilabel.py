@@ -118,7 +118,7 @@ class MultiLabel(ClassHead):
         column_loss = -(present * np.log(best) + absent * np.log1p(-best))
         shared = np.where(self.varies_, total, 0.0).sum()
         baseline = column_loss[self.varies_].sum() / shared if shared else 0.0
-        self._set_baseline(baseline, normalize=normalize)
+        self.set_baseline(baseline, normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:

@@ -33,12 +33,11 @@ class Regression(Head):
 
     Parameters
     ----------
-    loss : {"squared_error", "absolute_error", "huber"}, callable or torch.nn.Module, \
-            default="squared_error"
-        The loss of each label. A callable takes the raw outputs and the (standardised) targets,
-        two tensors of the shape of the target, and returns the loss of each label in that shape.
-        Where it takes an argument ``reduction``, as torch's functions do, or has such an
-        attribute, as torch's modules do, it is asked for ``"none"``.
+    loss : {"squared_error", "absolute_error", "huber"} or callable, default="squared_error"
+        The loss of each label. A callable, such as a torch module, takes the raw outputs and the
+        (standardised) targets, two tensors of the shape of the target, and returns the loss of
+        each label in that shape. Where it takes an argument ``reduction``, as torch's functions
+        do, or has such an attribute, as torch's modules do, it is asked for ``"none"``.
     delta : float, default=1.0
         Where ``"huber"`` changes from a squared to a linear loss, in standard deviations of the
         target. Other losses ignore it.
@@ -137,7 +136,7 @@ class Regression(Head):
         target, weight = self._standardize(values), weight * varies
         constant, baseline = self._best_constant(target, weight)
         self.constant_raw_ = constant.reshape(self.raw_shape_)
-        self._set_baseline(baseline, normalize=normalize)
+        self.set_baseline(baseline, normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
