@@ -7,7 +7,7 @@ import numpy as np
 
 from mtlearn._typing import Array, Mask
 
-__all__ = ["as_array", "is_frame", "missing_mask", "stack_columns"]
+__all__ = ["as_array", "homogeneous", "is_frame", "missing_mask", "stack_columns"]
 
 
 def is_frame(y: object) -> bool:
@@ -56,6 +56,13 @@ def missing_mask(values: Array) -> Mask:
         flags = [_is_missing(value) for value in values.ravel()]
         return np.array(flags, dtype=bool).reshape(values.shape)
     return np.zeros(values.shape, dtype=bool)
+
+
+def homogeneous(labels: Array) -> Array:
+    """Return observed labels as numbers where a None or NaN among them had made them objects."""
+    if labels.dtype.kind == "O" and not any(isinstance(label, str) for label in labels):
+        return np.array(labels.tolist())
+    return labels
 
 
 def _is_missing(value: Any) -> bool:

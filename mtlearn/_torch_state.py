@@ -22,9 +22,9 @@ class _Held:
 def training_settings(n_threads: int | None, seed: int) -> Iterator[None]:
     """Hold torch's thread count and seed its global generator while a fit runs.
 
-    Both belong to the process. Fits in several threads therefore share them: the first to begin
-    remembers what it found, the last to end restores it. Only a user's own module draws from the
-    global generator; the parts of mtlearn have generators of their own.
+    Fits in several threads share both: the first to begin remembers what it found, each restores
+    the thread count of its thread, and the last to end restores the generator. Only a user's own
+    module draws from the global generator; the parts of mtlearn have generators of their own.
 
     Parameters
     ----------
@@ -49,5 +49,5 @@ def training_settings(n_threads: int | None, seed: int) -> Iterator[None]:
             _Held.n_fits -= 1
             if _Held.n_fits == 0:
                 torch.default_generator.set_state(_Held.generator_state)
-                if torch.get_num_threads() != _Held.n_threads:
-                    torch.set_num_threads(_Held.n_threads)
+            if torch.get_num_threads() != _Held.n_threads:  # torch counts for each thread
+                torch.set_num_threads(_Held.n_threads)

@@ -115,6 +115,11 @@ class Targets(dict[str, Array]):
                         f"{group_of[member]!r} and in {group!r}."
                     )
                 group_of[member] = group
+            if group in columns and group not in members:
+                raise ValueError(
+                    f"Targets: `groups` must not take the name of another column. Got {group!r}; "
+                    f"rename the group or the column."
+                )
         data: dict[str, Any] = {}
         for column in columns:
             name = group_of.get(column, column)
@@ -146,10 +151,10 @@ class Targets(dict[str, Array]):
 
         groups = groups or {}
         check_known(groups, self, subject="Targets: `groups`", noun="target")
-        columns: dict[str, Array] = {}
+        columns: list[tuple[str, Array]] = []
         for name, values in self.items():
             if values.ndim == 1:
-                columns[name] = values
+                columns.append((name, values))
                 continue
             names = groups.get(name, [f"{name}_{j}" for j in range(values.shape[1])])
             if len(names) != values.shape[1]:
@@ -157,8 +162,14 @@ class Targets(dict[str, Array]):
                     f"Targets: `groups[{name!r}]` must name {values.shape[1]} columns. "
                     f"Got {list(names)}."
                 )
-            columns |= {column: values[:, j] for j, column in enumerate(names)}
-        return pd.DataFrame(columns)
+            columns += zip(names, values.T, strict=True)
+        labels = [label for label, _ in columns]
+        if len(set(labels)) < len(labels):
+            raise ValueError(
+                f"Targets: the columns of a frame must have different names. Got {labels}; name "
+                f"those of a target of several columns with `groups`."
+            )
+        return pd.DataFrame(dict(columns))
 
     @property
     def shape(self) -> tuple[int]:
@@ -176,10 +187,10 @@ class Targets(dict[str, Array]):
             key = key[0]  # scikit-learn indexes the rows of anything with a shape in this way
         if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
             return type(self)({name: self[name] for name in key})
-        if np.ndim(key) == 0 and not isinstance(key, slice):
+        if isinstance(key, tuple) or (np.ndim(key) == 0 and not isinstance(key, slice)):
             raise TypeError(
                 f"Targets: index by a name, a list of names, or several rows. Got {key!r}; "
-                f"for one row write y[[{key!r}]]."
+                f"for one row write y[[3]], for two names y[['a', 'b']]."
             )
         rows = key if isinstance(key, slice) else np.asarray(key)
         if not isinstance(rows, slice) and rows.size == 0:
@@ -215,8 +226,8 @@ class Targets(dict[str, Array]):
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if func is not np.concatenate:
-            return NotImplemented
+        if func is not np.concatenate or args[1:] not in ((), (0,)) or kwargs.get("axis", 0) != 0:
+            self.__array__()
         parts = list(args[0])
         if not all(isinstance(part, Targets) and set(part) == set(self) for part in parts):
             raise TypeError(
@@ -247,7 +258,9 @@ def _same(a: Array, b: Array) -> bool:
     if a.shape != b.shape:
         return False
     missing = missing_mask(a)
-    return bool(np.array_equal(missing, missing_mask(b)) and np.all((a == b) | missing))
+    if not np.array_equal(missing, missing_mask(b)):
+        return False
+    return bool(np.all(a[~missing] == b[~missing]))
 
 
 def _describe(values: Array) -> str:

@@ -56,8 +56,8 @@ class Net(NeuralNet):
         self.loss_limit = loss_limit
         super().__init__(module, criterion=criterion, **kwargs)
 
-    @property
-    def _default_callbacks(self) -> list[tuple[str, Any]]:
+    def get_default_callbacks(self) -> list[tuple[str, Any]]:
+        """Return skorch's timer and table, without its own scoring of the training loss."""
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
     def train_step_single(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
@@ -88,7 +88,8 @@ class Net(NeuralNet):
         """
         if iterator is None:
             return
-        self._set_training(training)
+        self.module_.train(training)
+        self.criterion_.train(training)
         terms, sizes = [], []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)

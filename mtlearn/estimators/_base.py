@@ -211,6 +211,7 @@ class BaseMultiOutputNet(NestedParams, ABC):
     def _scores(self, X: ArrayLike, y: Targets, sample_weight: SampleWeight) -> dict[str, float]:
         """Return the default score of every output that learns one of the targets `y`."""
         predicted = self._predict(X)
+        self._check_rows(next(iter(predicted.values())), y)
         heads = {
             name: head for name, head in self.heads_.items() if (head.target or name) in list(y)
         }
@@ -218,8 +219,11 @@ class BaseMultiOutputNet(NestedParams, ABC):
         scores = {}
         for name, head in heads.items():
             with naming(f"{self._owner}: output {name!r}"):
-                if len(labels[name]) != len(predicted[name]):
-                    self._check_rows(predicted[name], y)
+                if labels[name].shape[1:] != predicted[name].shape[1:]:
+                    raise ValueError(
+                        f"the labels must have the shape {predicted[name].shape}, as in fit. Got "
+                        f"{labels[name].shape}."
+                    )
                 scores[name] = head.score(labels[name], predicted[name], weights[name])
         return scores
 

@@ -124,9 +124,6 @@ class MultiOutputNet(BaseMultiOutputNet):
     this is the weighted mean over the observed labels, and a batch with a single label makes no
     huge step. Keras divides by :math:`|B|` too, but not by :math:`c_k`.
 
-    Weights come from `random_state` and the part's name, and losses are summed in the order of
-    the names, so that the order of outputs changes nothing.
-
     References
     ----------
     Caruana, "Multitask Learning", 1997.
@@ -139,8 +136,8 @@ class MultiOutputNet(BaseMultiOutputNet):
     >>> y = {"price": 10 + 3 * X[:, 0] - X[:, 1], "kind": np.where(X[:, 1] > 0, "flat", "house")}
     >>> net = MultiOutputNet(loss_weights={"kind": 0.3}, random_state=0).fit(X, y)
     >>> predicted = net.predict(X)
-    >>> predicted["kind"][:3], predicted["price"].shape
-    (array(['house', 'flat', 'flat'], dtype='<U5'), (300,))
+    >>> type(predicted).__name__, predicted["kind"].dtype, predicted["price"].shape
+    ('Targets', dtype('<U5'), (300,))
     >>> {name: score > 0.9 for name, score in net.scores(X, y).items()}
     {'price': True, 'kind': True}
     """
@@ -251,7 +248,10 @@ class MultiOutputNet(BaseMultiOutputNet):
             The probabilities by name, with the columns of ``classes_``; of a multilabel output
             those of each label. An array if `y` was one.
         """
-        return self._like_y(self._predict_proba(X))
+        probabilities = self._predict_proba(X)
+        if self._y_is_array and not probabilities:
+            raise AttributeError(f"{self._owner}: no output has classes, so no probabilities.")
+        return self._like_y(probabilities)
 
     def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
         """Return the score of the main output, or the mean over outputs if there is none.
@@ -316,7 +316,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             n: head.classes_ for n, head in self.heads_.items() if isinstance(head, ClassHead)
         }
         if not classes:
-            raise AttributeError(f"{self._owner}: no output has classes, so no `classes_`.")
+            raise AttributeError(f"{self._owner}: no output has classes.")
         return classes[ARRAY_NAME] if self._y_is_array else classes
 
     def _like_y(self, outputs: dict[str, Array]) -> Any:

@@ -123,7 +123,22 @@ class Head(BaseEstimator, ABC):
 
     @abstractmethod
     def score(self, y: Array, predicted: Array, weight: Floats) -> float:
-        """Return the default score of predictions on the labels of positive weight."""
+        """Return the default score of predictions on the labels of positive weight.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_columns)
+            The labels.
+        predicted : ndarray of the shape of `y`
+            The predictions.
+        weight : ndarray of the shape of `y`
+            The weights of the labels, zero where one is missing; some are positive.
+
+        Returns
+        -------
+        float
+            1.0 for perfect predictions.
+        """
 
     def build(self, n_features: int) -> nn.Module:
         """Return the layers from one layer of the trunk to the raw output.

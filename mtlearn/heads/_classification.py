@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score
 from torch import nn
 
+from mtlearn._arrays import homogeneous
 from mtlearn._sklearn import Interval, StrOptions
 from mtlearn._typing import Array, ArrayLike, Floats
 from mtlearn.heads._base import ClassHead, Head
@@ -119,7 +120,7 @@ class Classification(ClassHead):
                 f"Classification needs one label per row. Got the shape {y.shape}; use MultiLabel "
                 f"for a 0/1 matrix, and one output per column for several classes each."
             )
-        labels = _homogeneous(y[weight > 0])
+        labels = homogeneous(y[weight > 0])
         self.classes_ = self._find_classes(labels)
         n_classes = len(self.classes_)
         codes = self._codes(labels)
@@ -142,7 +143,7 @@ class Classification(ClassHead):
         """Return class indices, or for two classes the smoothed 0 or 1; see `Head.encode`."""
         present = weight > 0
         codes = np.zeros(len(y), dtype=np.int64)
-        codes[present] = self._codes(_homogeneous(y[present]))
+        codes[present] = self._codes(homogeneous(y[present]))
         weight = weight * self.class_weight_[codes]
         if len(self.classes_) > 2:
             return codes, weight
@@ -172,7 +173,7 @@ class Classification(ClassHead):
     def score(self, y: Array, predicted: Array, weight: Floats) -> float:
         """Return the accuracy; see `Head.score`."""
         present = weight > 0
-        labels = self.classes_[self._codes(_homogeneous(y[present]))]
+        labels = self.classes_[self._codes(homogeneous(y[present]))]
         return float(accuracy_score(labels, predicted[present], sample_weight=weight[present]))
 
     def _find_classes(self, labels: Array) -> Array:
@@ -184,7 +185,7 @@ class Classification(ClassHead):
             ) from error
         if self.classes is None:
             return found
-        classes = _homogeneous(np.asarray(self.classes))
+        classes = homogeneous(np.asarray(self.classes))
         if classes.ndim != 1 or len(np.unique(classes)) != len(classes):
             raise ValueError(f"`classes` must hold different classes. Got {self.classes!r}.")
         return classes
@@ -225,10 +226,3 @@ class Classification(ClassHead):
                 f"`class_weight` must hold finite numbers of at least 0. Got {self.class_weight}."
             )
         return weights
-
-
-def _homogeneous(labels: Array) -> Array:
-    """Return numbers as numbers where None or NaN had made them objects."""
-    if labels.dtype.kind == "O" and not any(isinstance(label, str) for label in labels):
-        return np.array(labels.tolist())
-    return labels

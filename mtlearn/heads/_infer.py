@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from mtlearn._arrays import missing_mask
+from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._typing import Array
 from mtlearn.exceptions import HeadInferenceWarning
 from mtlearn.heads._base import Head
@@ -45,10 +45,10 @@ def infer_head(y: Array) -> Head:
     """
     if y.dtype.kind in "mM":
         raise ValueError("dates have no head; turn them into numbers or classes.")
-    observed = y[~missing_mask(y)]
+    observed = homogeneous(y[~missing_mask(y)])
     if y.ndim == 2:
         return _infer_matrix(y, observed)
-    if y.dtype.kind == "f":
+    if observed.dtype.kind == "f":
         values = np.unique(observed) if len(observed) < len(y) else observed[:0]
         if 0 < len(values) <= FEW and np.all(np.floor(values) == values):
             raise ValueError(
@@ -57,7 +57,7 @@ def infer_head(y: Array) -> Head:
                 f"heads={{name: Regression()}} or heads={{name: Classification()}}."
             )
         return Regression()
-    if y.dtype.kind in "iu":
+    if observed.dtype.kind in "iu":
         n_classes = len(np.unique(observed))
         if n_classes > max(FEW, np.sqrt(len(observed))):
             warnings.warn(
@@ -70,7 +70,7 @@ def infer_head(y: Array) -> Head:
 
 
 def _infer_matrix(y: Array, observed: Array) -> Head:
-    kind = y.dtype.kind
+    kind = observed.dtype.kind
     if kind == "f":
         return Regression()
     if kind == "b" or (kind in "iu" and np.isin(observed, (0, 1)).all()):

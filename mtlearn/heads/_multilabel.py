@@ -77,7 +77,7 @@ class MultiLabel(ClassHead):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
-        "pos_weight": [Interval(Real, 0, None, closed="neither"), "array-like", None],
+        "pos_weight": [Interval(Real, 0, None, closed="left"), "array-like", None],
         **Head._parameter_constraints,
     }
 
@@ -131,7 +131,8 @@ class MultiLabel(ClassHead):
 
     def decode(self, raw: Array) -> Array:
         """Return the indicator matrix; see `Head.decode`."""
-        return (self.decode_proba(raw) > self.threshold_).astype(self.dtype_)
+        above = self.decode_proba(raw) > self.threshold_
+        return np.where(self.varies_, above, self.constant_ > 0).astype(self.dtype_)
 
     def decode_proba(self, raw: Array) -> Array:
         """Return the probability of each label, of shape (n_samples, n_labels)."""

@@ -119,13 +119,25 @@ class Regression(Head):
         self.at = at
         self.target = target
 
+    def check_params(self) -> None:
+        """Raise for a parameter outside its constraints, and for a class in place of a loss."""
+        super().check_params()
+        if isinstance(self.loss, type):
+            raise ValueError(
+                f"`loss` must be an instance or a function. Got the class; write "
+                f"{self.loss.__name__}()."
+            )
+
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
         """Learn the scale of the target; see `Head.fit`."""
         values, weight = _columns(_numbers(y, weight)), _columns(weight)
         self.raw_shape_ = y.shape[1:]
         self.transformer_ = None if self.transformer is None else clone(self.transformer)
         if self.transformer_ is not None:
-            self.transformer_.fit(values[(weight > 0).all(axis=1)])
+            complete = (weight > 0).all(axis=1)
+            if not complete.any():
+                raise ValueError("`transformer` needs a row whose columns are all observed.")
+            self.transformer_.fit(values[complete])
         values = self._transform(values, weight)
         self.center_, self.scale_ = _center_and_scale(values, weight)
         varies = self.scale_ > 0
@@ -210,7 +222,10 @@ class Regression(Head):
         loss = self.build_loss().to(torch.float64)
 
         def mean_loss() -> Tensor:
-            labels = loss(constant.expand(shape), goal)
+            try:
+                labels = loss(constant.expand(shape), goal)
+            except RuntimeError as error:
+                raise ValueError(f"`loss` failed on tensors of shape {shape}: {error}") from error
             check_loss(labels, shape, self.loss)
             return (labels * share).sum()
 
@@ -232,7 +247,7 @@ def _minimize(mean_loss: Callable[[], Tensor], constant: Tensor) -> None:
 
 
 def _columns(values: Array) -> Array:
-    return values.reshape(len(values), -1)
+    return values if values.ndim == 2 else values[:, None]
 
 
 def _numbers(y: Array, weight: Floats) -> Floats:

@@ -82,8 +82,10 @@ def as_trunk(trunk: Trunk | nn.Module | Callable[..., nn.Module] | None) -> Trun
 
 
 def _takes_argument(builder: Callable[..., nn.Module]) -> bool:
+    if isinstance(builder, type) and builder.__init__ is nn.Module.__init__:
+        return False  # its signature takes anything, only to refuse it
     try:
         inspect.signature(builder).bind(0)
-    except TypeError:
+    except (TypeError, ValueError):
         return False
     return True

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid
+from sklearn.pipeline import Pipeline
+
+from mtlearn import MultiOutputNet
+from mtlearn.heads import Classification, Regression
+from mtlearn.trunks import MLP
+
+
+def test_parameters_are_shallow_without_deep():
+    net = MultiOutputNet(heads={"kind": Classification()}, loss_weights={"kind": 2.0})
+    assert not [name for name in net.get_params(deep=False) if "__" in name]
+
+
+def test_dict_entries_and_their_parts_have_nested_names():
+    heads = {"kind": Classification(label_smoothing=0.1), "price": Regression()}
+    params = MultiOutputNet(heads=heads, loss_weights={"kind": 2.0}).get_params()
+    assert params["heads"] is heads
+    assert params["heads__kind"] is heads["kind"]
+    assert params["heads__kind__label_smoothing"] == 0.1
+    assert params["heads__price__loss"] == "squared_error"
+    assert params["loss_weights__kind"] == 2.0
+
+
+def test_the_default_trunk_has_nested_names_but_stays_none():
+    net = MultiOutputNet()
+    params = net.get_params()
+    assert params["trunk"] is None
+    assert {f"trunk__{name}": value for name, value in MLP().get_params().items()}.items() <= (
+        params.items()
+    )
+    assert net.trunk is None
+
+
+def test_every_nested_parameter_can_be_set_to_what_it_is():
+    net = MultiOutputNet(
+        trunk=MLP((8,)), heads={"kind": Classification()}, loss_weights={"kind": 2.0}
+    )
+    params = net.get_params()
+    again = clone(net).set_params(**params).get_params()
+    assert set(again) == set(params)
+    parts = {"heads", "heads__kind", "trunk"}
+    assert {name: again[name] for name in set(params) - parts} == {
+        name: params[name] for name in set(params) - parts
+    }
+
+
+def test_a_loss_weight_is_set_in_a_new_dict():
+    mine = {"kind": 2.0}
+    net = MultiOutputNet(loss_weights=mine).set_params(loss_weights__kind=0.5, loss_weights__a=3)
+    assert net.loss_weights == {"kind": 0.5, "a": 3}
+    assert mine == {"kind": 2.0}
+
+
+def test_a_loss_weight_can_be_set_where_there_was_no_dict():
+    assert MultiOutputNet().set_params(loss_weights__a=3).loss_weights == {"a": 3}
+
+
+def test_a_head_of_the_user_is_never_changed():
+    mine = {"kind": Classification(), "price": Regression()}
+    kind, price = mine["kind"], mine["price"]
+    net = MultiOutputNet(heads=mine).set_params(heads__kind__label_smoothing=0.2)
+    assert net.heads["kind"].label_smoothing == 0.2
+    assert net.heads["price"] is price
+    assert mine == {"kind": kind, "price": price}
+    assert kind.label_smoothing == 0.0
+
+
+def test_a_whole_head_is_set_before_its_parameters():
+    net = MultiOutputNet()
+    net.set_params(heads__price__delta=3.0, heads__price=Regression("huber"))
+    assert (net.heads["price"].loss, net.heads["price"].delta) == ("huber", 3.0)
+
+
+def test_a_whole_dict_is_set_before_its_entries():
+    whole = {"a": 1.0, "b": 1.0}
+    net = MultiOutputNet(loss_weights={"old": 1}).set_params(loss_weights__a=5, loss_weights=whole)
+    assert net.loss_weights == {"a": 5, "b": 1.0}
+    assert whole == {"a": 1.0, "b": 1.0}
+
+
+def test_parameters_of_the_default_trunk_can_be_set():
+    net = MultiOutputNet().set_params(trunk__hidden_layer_sizes=(3,), trunk__dropout=0.1)
+    assert net.trunk.get_params() == {**MLP((3,)).get_params(), "dropout": 0.1}
+
+
+def test_nested_names_reach_through_a_pipeline_and_a_grid():
+    pipe = Pipeline([("net", MultiOutputNet(heads={"kind": Classification()}))])
+    grid = ParameterGrid(
+        {"net__loss_weights__kind": [0.5], "net__heads__kind__hidden_layer_sizes": [(2,)]}
+    )
+    net = clone(pipe).set_params(**grid[0]).named_steps["net"]
+    assert net.loss_weights == {"kind": 0.5}
+    assert net.heads["kind"].hidden_layer_sizes == (2,)
+
+
+def test_a_clone_has_equal_parameters_and_parts_of_its_own():
+    net = MultiOutputNet(trunk=MLP((3,)), heads={"kind": Classification()}, random_state=3)
+    other = clone(net)
+    assert repr(other) == repr(net)
+    assert other.heads is not net.heads
+    assert other.heads["kind"] is not net.heads["kind"]
+    assert other.trunk is not net.trunk
+
+
+def test_set_params_returns_the_estimator_also_for_nothing():
+    net = MultiOutputNet()
+    assert net.set_params() is net
+    assert net.set_params(alpha=0.5, trunk__dropout=0.1) is net
+
+
+@pytest.mark.parametrize("name", ["bad", "bad__x", "alpha__x__y"])
+def test_a_bad_name_is_refused(name):
+    with pytest.raises((AttributeError, ValueError), match=r"(?i)invalid parameter|no attribute"):
+        MultiOutputNet().set_params(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("trunk__bad", "Invalid parameter 'bad' for estimator MLP"),
+        ("heads__kind__bad", r"Invalid parameter 'bad' for estimator Classification"),
+        ("heads__knd__loss", r"needs `heads` to hold a part named 'knd'; .*did you mean 'kind'"),
+        ("loss_weights__kind__x", "needs `loss_weights` to hold a part named 'kind'"),
+    ],
+)
+def test_a_bad_nested_name_is_refused_by_name(name, message):
+    net = MultiOutputNet(heads={"kind": Classification()}, loss_weights={"kind": 1.0})
+    with pytest.raises(ValueError, match=message):
+        net.set_params(**{name: 1})
+
+
+def test_fit_leaves_the_dicts_and_parts_of_the_user_alone():
+    X = np.random.default_rng(0).normal(size=(12, 2))
+    heads, weights = {"kind": Classification()}, {"kind": 2.0}
+    before = repr(heads), dict(vars(heads["kind"]))
+    net = MultiOutputNet(trunk=MLP((2,)), heads=heads, loss_weights=weights, max_epochs=1)
+    net.fit(X, {"kind": X[:, 0] > 0, "price": X[:, 1]})
+    assert (repr(heads), vars(heads["kind"])) == before
+    assert weights == {"kind": 2.0}
+    assert net.heads is heads
+    assert net.loss_weights is weights
