@@ -36,11 +36,17 @@ def part_seed(root: int, name: str) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU generator inside, for one thread at a time; then restore it."""
+    """Seed torch's global CPU generator and its default type inside, then restore both.
+
+    One thread at a time may do so. Weights are drawn in float32 whatever the caller's default, so
+    that it changes no draw.
+    """
     with _LOCK:
-        state = torch.default_generator.get_state()
+        state, dtype = torch.default_generator.get_state(), torch.get_default_dtype()
         torch.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
         try:
             yield
         finally:
             torch.default_generator.set_state(state)
+            torch.set_default_dtype(dtype)

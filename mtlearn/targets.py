@@ -105,6 +105,10 @@ class Targets(dict[str, Array]):
         """
         groups = groups or {}
         columns: list[str] = list(frame.columns)
+        if len(set(columns)) < len(columns):
+            raise ValueError(
+                f"Targets: the columns of a frame must have different names. Got {columns}."
+            )
         group_of: dict[str, str] = {}
         for group, members in groups.items():
             check_known(members, columns, subject=f"Targets: `groups[{group!r}]`", noun="column")

@@ -596,3 +596,9 @@ def test_the_missing_mask_finds_every_kind_of_missing_label(values, expected):
     mask = missing_mask(as_array(values, "a"))
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_frame_with_two_columns_of_one_name_is_refused():
+    frame = pd.DataFrame([[1.0, 2.0]], columns=["a", "a"])
+    with pytest.raises(ValueError, match=r"must have different names. Got \['a', 'a'\]"):
+        Targets.from_frame(frame)

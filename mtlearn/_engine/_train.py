@@ -111,6 +111,7 @@ def train(
     DivergenceError
         If a loss or a weight leaves the finite numbers.
     """
+    check_device(recipe.device)
     trained = recipe.trained(heads)
     dtype = DTYPES[recipe.dtype]
     with training_settings(recipe.n_threads, recipe.seed):
@@ -125,6 +126,17 @@ def train(
             f"`learning_rate`, or scale X."
         )
     return module.eval(), net
+
+
+def check_device(device: str) -> None:
+    """Raise a ValueError for a device that torch does not know or this machine does not have."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"`device` must be one that torch can use here. Got {device!r}; 'cpu' always works. "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 def history_rows(

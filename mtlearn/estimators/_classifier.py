@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, check_array, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from mtlearn._arrays import missing_mask
+from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
@@ -294,8 +294,10 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not missing_mask(y).any():
-            check_classification_targets(y)
+        for column in [y] if y.dtype.kind != "O" else y.reshape(len(y), -1).T:
+            observed = homogeneous(column[~missing_mask(column)])
+            if observed.size:
+                check_classification_targets(observed)
         if y.ndim == 1 or _is_indicator(y):
             return Targets({ARRAY_NAME: y})
         return Targets({f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])})
@@ -322,7 +324,5 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
 
 def _is_indicator(y: Array) -> bool:
-    missing = missing_mask(y)
-    if not missing.any():
-        return type_of_target(y) == "multilabel-indicator"
-    return bool(np.isin(y[~missing].astype(object), (0, 1)).all())
+    observed = homogeneous(y[~missing_mask(y)])
+    return observed.dtype.kind in "biuf" and bool(np.isin(observed, (0, 1)).all())

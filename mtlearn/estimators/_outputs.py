@@ -158,11 +158,13 @@ def find_label_weights(
 ) -> dict[str, Floats]:
     """Return the weight of every label, in the labels' shape: zero where it is missing.
 
+    Weights are scaled by a power of two, so that the largest of an output is in [1, 2).
+
     Parameters
     ----------
     labels : mapping of str to ndarray
         The labels of each output.
-    sample_weight : array-like of shape (n_samples,), mapping of str to that, or None
+    sample_weight : array-like of shape (n_samples,), mapping of str to that, DataFrame or None
         One array for all outputs, or one for each; ones for an output that is not named.
     missing_targets : {"raise", "ignore"}
         Whether missing labels are an error.
@@ -175,6 +177,8 @@ def find_label_weights(
         For an unknown name, for weights that are negative, not finite or all zero, for missing
         labels unless they are ignored, and for an output of which no label remains.
     """
+    if is_frame(sample_weight):
+        sample_weight = Targets.from_frame(sample_weight)
     by_name: Mapping[str, Any] = (
         sample_weight
         if isinstance(sample_weight, Mapping)
@@ -218,4 +222,4 @@ def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
         )
     if not weights.any():
         raise ValueError("`sample_weight` must not be zero for all rows; leave the output out.")
-    return weights
+    return np.ldexp(weights, 1 - np.frexp(weights.max())[1])  # only ratios count; sums stay finite

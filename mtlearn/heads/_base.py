@@ -13,7 +13,7 @@ from mtlearn._layers import dense
 from mtlearn._sklearn import validate_parameter_constraints
 from mtlearn._typing import Array, Floats
 
-__all__ = ["BASELINE_FLOOR", "ClassHead", "Head"]
+__all__ = ["BASELINE_FLOOR", "ClassHead", "Head", "check_columns"]
 
 BASELINE_FLOOR = 0.05
 
@@ -164,6 +164,16 @@ class Head(BaseEstimator, ABC):
         """
         self.baseline_ = max(float(constant_loss), BASELINE_FLOOR) if normalize else 1.0
         self.constant_loss_ = float(constant_loss) / self.baseline_
+
+
+def check_columns(weight: Floats) -> None:
+    """Raise a ValueError if a column of a target has no label of positive weight."""
+    empty = np.flatnonzero(~weight.any(axis=0)).tolist()
+    if empty:
+        raise ValueError(
+            f"every column needs an observed label of positive weight. The columns {empty} have "
+            f"none; leave them out."
+        )
 
 
 class ClassHead(Head):

@@ -10,7 +10,7 @@ from torch import nn
 
 from mtlearn._sklearn import Interval
 from mtlearn._typing import Array, ArrayLike, Floats
-from mtlearn.heads._base import ClassHead, Head
+from mtlearn.heads._base import ClassHead, Head, check_columns
 
 __all__ = ["MultiLabel"]
 
@@ -99,6 +99,7 @@ class MultiLabel(ClassHead):
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
         """Learn how frequent each label is; see `Head.fit`."""
         cells = _indicators(y, weight)
+        check_columns(weight)
         n_labels = y.shape[1]
         self.classes_ = np.arange(n_labels)
         self.threshold_ = _per_label("threshold", self.threshold, n_labels, upper=1.0)
@@ -107,7 +108,7 @@ class MultiLabel(ClassHead):
         kinds = [np.unique(column[w > 0]) for column, w in zip(cells.T, weight.T, strict=True)]
         self.dtype_ = y.dtype if y.dtype.kind in "biu" else np.dtype(np.int64)
         self.varies_ = np.array([len(kind) == 2 for kind in kinds])
-        self.constant_ = np.array([kind[0] if len(kind) else 0.0 for kind in kinds])
+        self.constant_ = np.array([kind[0] for kind in kinds])
         self.is_constant_ = not self.varies_.any()
         self.raw_shape_ = (n_labels,)
         present, absent = (weight * cells).sum(axis=0), (weight * (1 - cells)).sum(axis=0)

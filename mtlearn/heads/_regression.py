@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mtlearn._sklearn import Interval, StrOptions
 from mtlearn._typing import Array, Floats
-from mtlearn.heads._base import Head
+from mtlearn.heads._base import Head, check_columns
 from mtlearn.heads._custom_loss import CustomLoss, LossFunction, check_loss
 
 __all__ = ["Regression"]
@@ -131,6 +131,7 @@ class Regression(Head):
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
         """Learn the scale of the target; see `Head.fit`."""
         values, weight = _columns(_numbers(y, weight)), _columns(weight)
+        check_columns(weight)
         self.raw_shape_ = y.shape[1:]
         self.transformer_ = None if self.transformer is None else clone(self.transformer)
         if self.transformer_ is not None:

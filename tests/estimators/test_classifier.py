@@ -182,3 +182,11 @@ def test_failed_refit_keeps_the_names_of_the_last_fit():
 def test_bad_input_is_refused(y, aux, params, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make_net(**params).fit(X, y, aux=aux)
+
+
+def test_columns_of_different_kinds_are_outputs_of_their_own():
+    y = np.array([["a", 1], ["c", 2]] * 25, dtype=object)
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    net = MultiOutputNetClassifier(max_epochs=1, random_state=0).fit(X, y)
+    assert [classes.tolist() for classes in net.classes_] == [["a", "c"], [1, 2]]
+    assert net.predict(X).shape == (50, 2)

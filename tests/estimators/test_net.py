@@ -425,3 +425,27 @@ def test_rows_of_weight_zero_are_left_out():
     zero = make_net(batch_size=8).fit(X, Y, weight)
     fewer = make_net(batch_size=8).fit(X[:30], Targets(Y)[:30])
     assert zero.predict(X) == fewer.predict(X)
+
+
+def test_the_default_type_of_torch_changes_nothing():
+    rows = X.astype(np.float32)
+    expected = make_net(max_epochs=2).fit(rows, Y).predict(rows)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = make_net(max_epochs=2).fit(rows, Y).predict(rows)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found == expected
+
+
+@pytest.mark.parametrize("device", ["cpuu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ValueError, match=f"`device` must be one .* Got '{device}'"):
+        make_net(device=device).fit(X, Y)
+
+
+def test_a_column_without_labels_is_refused():
+    y = {"pair": np.column_stack([X[:, 0], np.full(len(X), np.nan)])}
+    with pytest.raises(ValueError, match=r"output 'pair': every column .* columns \[1\]"):
+        make_net(missing_targets="ignore").fit(X, y)

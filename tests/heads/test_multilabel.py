@@ -137,13 +137,11 @@ def test_constant_columns_alone_are_constant(value):
     np.testing.assert_array_equal(head.decode(raw), value)
 
 
-def test_a_column_without_labels_takes_no_part():
+def test_a_column_without_labels_is_refused():
     y, weight = make_y(), np.ones((N, 3))
     weight[:, 1] = 0
-    head = fit(y, weight)
-    assert head.varies_.tolist() == [True, False, True]
-    np.testing.assert_allclose(head.baseline_, fit(y[:, [0, 2]]).baseline_)
-    assert np.isfinite(head.constant_raw_).all()
+    with pytest.raises(ValueError, match=r"The columns \[1\] have none"):
+        fit(y, weight)
 
 
 def test_the_score_is_the_weighted_share_of_rows_that_are_all_right():
