@@ -7,7 +7,7 @@ import numpy as np
 
 from mtlearn._typing import Array, Mask
 
-__all__ = ["as_array", "homogeneous", "is_frame", "missing_mask", "stack_columns"]
+__all__ = ["as_array", "as_columns", "homogeneous", "is_frame", "missing_mask", "stack_columns"]
 
 
 def is_frame(y: object) -> bool:
@@ -58,6 +58,11 @@ def missing_mask(values: Array) -> Mask:
     return np.zeros(values.shape, dtype=bool)
 
 
+def as_columns(values: Array) -> Array:
+    """Return a vector as a matrix of one column, and a matrix as it is."""
+    return values if values.ndim == 2 else values[:, None]
+
+
 def homogeneous(labels: Array) -> Array:
     """Return observed labels as numbers where a None or NaN among them had made them objects."""
     if labels.dtype.kind == "O" and not any(isinstance(label, str) for label in labels):
@@ -72,13 +77,13 @@ def _is_missing(value: Any) -> bool:
 
 
 def _series_to_numpy(series: Any) -> Array:
-    """Return a Series' values; nullable numbers become floats where any is missing."""
-    array = np.asarray(series.to_numpy())
-    if array.dtype.kind == "O" and hasattr(series, "isna") and series.isna().any():
-        kind = getattr(series.dtype, "kind", "O")
-        if kind in "iuf":
-            return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    return array
+    """Return a Series' values; integers and booleans of pandas stay so beside missing ones."""
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "biu" and hasattr(series.dtype, "na_value") and series.isna().any():
+        return series.to_numpy(dtype=object, na_value=None)
+    if kind == "f" and hasattr(series.dtype, "na_value"):
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(series.to_numpy())
 
 
 def stack_columns(frame: Any, columns: list[str]) -> Array:

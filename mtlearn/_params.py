@@ -1,4 +1,4 @@
-"""Nested parameters through dicts of parts: ``heads__price__loss``, ``loss_weights__aux``.
+"""Parameters of parts, and nested names through dicts: ``loss_weights__aux``.
 
 scikit-learn's ``get_params`` descends into estimators but not into dicts, and into no parameter
 that is None. This mixin adds both, so that a grid search reaches every part by name.
@@ -8,11 +8,32 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from mtlearn._sklearn import validate_parameter_constraints
 from mtlearn._validation import suggest
 
-__all__ = ["NestedParams"]
+__all__ = ["NestedParams", "Part"]
+
+
+class Part(BaseEstimator):
+    """A specification of a part of the network: parameters, and what they may be."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+
+    def check_params(self) -> None:
+        """Raise for a parameter outside its constraints, and for sizes of layers that are none."""
+        params = self.get_params(deep=False)
+        validate_parameter_constraints(
+            self._parameter_constraints, params, caller_name=type(self).__name__
+        )
+        sizes = params.get("hidden_layer_sizes", ())
+        if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+            raise ValueError(
+                f"`hidden_layer_sizes` of {type(self).__name__} must hold positive integers. "
+                f"Got {sizes!r}."
+            )
 
 
 class NestedParams(BaseEstimator):

@@ -9,8 +9,9 @@ from typing import Any
 from sklearn import base
 from sklearn.utils import _param_validation
 
-__all__ = ["Interval", "StrOptions", "fit_context", "validate_parameter_constraints"]
+__all__ = ["HasMethods", "Interval", "StrOptions", "fit_context", "validate_parameter_constraints"]
 
+HasMethods: Any = _param_validation.HasMethods
 Interval: Any = _param_validation.Interval
 StrOptions: Any = _param_validation.StrOptions
 fit_context: Any = base._fit_context

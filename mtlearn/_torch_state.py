@@ -1,5 +1,6 @@
 """The process-wide settings of torch that a fit needs, held and put back."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,9 @@ from contextlib import contextmanager
 import torch
 
 __all__ = ["training_settings"]
+
+# The threads of OpenMP do not survive a fork: a child that asks for more than one waits forever.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class _Held:

@@ -34,7 +34,7 @@ def check_known(
     ValueError
         For an unknown name; the message lists the known ones and the nearest spelling.
     """
-    known = sorted(known)
+    known = sorted(set(known))
     for name in names:
         if name not in known:
             raise ValueError(
@@ -75,10 +75,10 @@ def check_output_names(names: Iterable[object], *, subject: str) -> None:
 
 @contextmanager
 def naming(subject: str) -> Iterator[None]:
-    """Put `subject` before the message of a TypeError or ValueError raised inside."""
+    """Put `subject` before the message of a RuntimeError, TypeError or ValueError inside."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         message = f"{subject}: {error}"
         try:
             named = type(error)(message)

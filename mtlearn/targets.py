@@ -191,6 +191,8 @@ class Targets(dict[str, Array]):
             key = key[0]  # scikit-learn indexes the rows of anything with a shape in this way
         if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
             return type(self)({name: self[name] for name in key})
+        if isinstance(key, np.ndarray) and key.dtype.kind == "U":
+            return self[key.tolist()]
         if isinstance(key, tuple) or (np.ndim(key) == 0 and not isinstance(key, slice)):
             raise TypeError(
                 f"Targets: index by a name, a list of names, or several rows. Got {key!r}; "

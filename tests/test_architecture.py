@@ -186,6 +186,7 @@ def test_the_listed_private_names_exist():
     module = importlib.import_module(PRIVATE_NAMES)
     assert all(getattr(module, name) is not None for name in module.__all__)
     assert {value.__name__ for value in map(vars(module).get, module.__all__)} == {
+        "HasMethods",
         "Interval",
         "StrOptions",
         "_fit_context",

@@ -62,7 +62,7 @@ def assert_rows(part, whole, rows):
         ([1, "a", 2.5], object),
         (np.arange(3, dtype=np.float32), np.float32),
         (pd.Series([1, 2, 3], index=[7, 8, 9]), np.int64),
-        (pd.Series([1, 2, None], dtype="Int64"), np.float64),
+        (pd.Series([1, 2, None], dtype="Int64"), object),
         (pd.Series([1, 2, 3], dtype="Int64"), np.int64),
         (pd.Series([1.5, None, 3], dtype="Float64"), np.float64),
         (pd.Series([True, None, False], dtype="boolean"), object),
@@ -93,7 +93,7 @@ def test_an_array_is_kept_without_a_copy():
 def test_labels_keep_their_values():
     assert Targets({"a": [1, "a", None]})["a"].tolist() == [1, "a", None]
     np.testing.assert_array_equal(
-        Targets({"a": pd.Series([1, 2, None], dtype="Int64")})["a"], [1, 2, np.nan]
+        Targets({"a": pd.Series([1, 2, None], dtype="Int64")})["a"], [1, 2, None]
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtlearn._arrays import as_columns
 from mtlearn._typing import Array, Floats
 from mtlearn.heads import Head
 
@@ -138,7 +139,7 @@ def training_data(
     encoded = {name: heads[name].encode(targets[name], weights[name]) for name in sorted(heads)}
     used = np.zeros(len(X), dtype=bool)
     for _, weight in encoded.values():
-        used |= _columns(weight).any(axis=1)
+        used |= as_columns(weight).any(axis=1)
     labels: dict[str, Labels] = {}
     for name, (target, weight) in encoded.items():
         target, weight = target[used], weight[used]
@@ -149,7 +150,3 @@ def training_data(
             torch.tensor(weight / scale, dtype=dtype, device=device),
         )
     return TrainingData(torch.tensor(X[used], dtype=dtype, device=device), labels)
-
-
-def _columns(values: Array) -> Array:
-    return values.reshape(len(values), -1)

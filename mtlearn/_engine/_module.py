@@ -11,7 +11,7 @@ from mtlearn._validation import check_known, naming
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["MultiOutputModule", "build_module"]
+__all__ = ["MultiOutputModule", "all_tensors", "build_module"]
 
 
 class MultiOutputModule(nn.Module):
@@ -45,6 +45,11 @@ class MultiOutputModule(nn.Module):
             name: head(features if tap is None else features[tap])
             for name, tap, head in zip(self.names, self.taps, self.heads, strict=True)
         }
+
+
+def all_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers, those too that a state_dict leaves out."""
+    return dict([*module.named_parameters(), *module.named_buffers()])
 
 
 def build_module(
@@ -98,11 +103,14 @@ def _dry_run(body: nn.Module, n_features: int, dtype: torch.dtype) -> dict[str |
             ) from error
     tensors = dict(out) if isinstance(out, Mapping) else {None: out}
     for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.ndim != 2 or len(tensor) != 2:
-            found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        is_floats = isinstance(tensor, Tensor) and tensor.is_floating_point()
+        if not is_floats or tensor.ndim != 2 or len(tensor) != 2:
+            found = type(tensor).__name__
+            if isinstance(tensor, Tensor):
+                found = f"{tuple(tensor.shape)} of type {tensor.dtype}"
             which = "" if name is None else f" as {name!r}"
             raise ValueError(
-                f"`trunk` must return a tensor of shape (n_samples, n_units), or a dict of such "
+                f"`trunk` must return floats of shape (n_samples, n_units), or a dict of such "
                 f"tensors. For 2 rows it returned {found}{which}."
             )
     return {name: tensor.shape[1] for name, tensor in tensors.items()}

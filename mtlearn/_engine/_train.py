@@ -1,7 +1,8 @@
 """One training run: from fitted heads and labels to a trained network."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -57,18 +58,35 @@ class Recipe:
         module = build_module(trunk, trained, n_features, self.seed, DTYPES[self.dtype])
         return module.to(self.device)
 
-    def make_net(self, module: MultiOutputModule, heads: Mapping[str, Head], n_rows: int) -> Net:
-        """Return the skorch net that trains the network on `n_rows` rows."""
+    def for_rows(self, n_rows: int) -> "Recipe":
+        """Return the recipe with "auto" replaced by numbers."""
         batch_size = min(MAX_BATCH, n_rows) if self.batch_size == "auto" else int(self.batch_size)
         epochs = max(MIN_EPOCHS, ceil(MIN_STEPS / ceil(n_rows / batch_size)))
+        epochs = epochs if self.max_epochs == "auto" else int(self.max_epochs)
+        return replace(self, batch_size=batch_size, max_epochs=epochs)
+
+    def on_this_machine(self) -> "Recipe":
+        """Return the recipe with a device that is there."""
+        try:
+            check_device(self.device)
+        except ValueError:
+            return replace(self, device="cpu")
+        return self
+
+    def settings(self) -> AbstractContextManager[None]:
+        """Hold torch's thread count and generator as the run needs them."""
+        return training_settings(self.n_threads, self.seed)
+
+    def make_net(self, module: MultiOutputModule, heads: Mapping[str, Head]) -> Net:
+        """Return the skorch net that trains the network."""
         return make_net(
             module,
             Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             alpha=self.alpha,
-            batch_size=batch_size,
-            max_epochs=epochs if self.max_epochs == "auto" else int(self.max_epochs),
+            batch_size=int(self.batch_size),
+            max_epochs=int(self.max_epochs),
             loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
             device=self.device,
             verbose=self.verbose,
@@ -83,7 +101,7 @@ def train(
     X: Array,
     targets: Mapping[str, Array],
     weights: Mapping[str, Floats],
-) -> tuple[MultiOutputModule, Net]:
+) -> tuple[MultiOutputModule, Net | None, Recipe]:
     """Build the network and train it.
 
     Parameters
@@ -103,8 +121,10 @@ def train(
     -------
     module : MultiOutputModule
         The trained network, in evaluation mode.
-    net : Net
-        The skorch net that trained it.
+    net : Net or None
+        The skorch net that trained it; None if there was nothing to learn.
+    recipe : Recipe
+        The recipe with "auto" replaced by numbers.
 
     Raises
     ------
@@ -114,18 +134,23 @@ def train(
     check_device(recipe.device)
     trained = recipe.trained(heads)
     dtype = DTYPES[recipe.dtype]
-    with training_settings(recipe.n_threads, recipe.seed):
+    with recipe.settings():
         module = recipe.build(trunk, heads, X.shape[1])
         data = training_data(X, targets, weights, trained, dtype, recipe.device)
-        net = recipe.make_net(module, heads, max(len(data), 1))
-        if trained:
-            net.partial_fit(data)
-    if not all(bool(torch.isfinite(p).all()) for p in module.state_dict().values()):
+        recipe = recipe.for_rows(max(len(data), 1))
+        if not trained:
+            return module.eval(), None, recipe
+        net = recipe.make_net(module, heads)
+        # skorch's partial_fit would swallow an interrupt and return a half-trained net.
+        net.notify("on_train_begin", X=data, y=None)
+        net.fit_loop(data)
+        net.notify("on_train_end", X=data, y=None)
+    if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
         raise DivergenceError(
             f"training diverged in epoch {len(net.history)}: a weight is not finite. Lower "
             f"`learning_rate`, or scale X."
         )
-    return module.eval(), net
+    return module.eval(), net, recipe
 
 
 def check_device(device: str) -> None:
@@ -140,12 +165,14 @@ def check_device(device: str) -> None:
 
 
 def history_rows(
-    net: Net, heads: Mapping[str, Head], loss_weights: Mapping[str, float]
+    net: Net | None, heads: Mapping[str, Head], loss_weights: Mapping[str, float]
 ) -> list[dict[str, float]]:
     """Return one row per epoch, in Keras's names, with the constant outputs' losses too.
 
     Every row obeys ``loss == sum_k weight_k * loss_k + penalty``.
     """
+    if net is None:
+        return []
     constant = {
         name: head.constant_loss_
         for name, head in heads.items()

@@ -1,8 +1,7 @@
 """What the estimators share: their parameters, the fit, the raw predictions, the pickled state."""
 
 from abc import ABC
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -14,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from mtlearn._engine._module import MultiOutputModule
+from mtlearn._engine._module import MultiOutputModule, all_tensors
 from mtlearn._engine._net import Net
 from mtlearn._engine._optimizers import OPTIMIZERS
 from mtlearn._engine._predict import raw_outputs
@@ -115,7 +114,7 @@ class BaseMultiOutputNet(NestedParams, ABC):
     def net_(self) -> Net:
         """The skorch net: the one that trained the network, made anew after unpickling."""
         check_is_fitted(self)
-        return self._recipe.make_net(self.module_, self.heads_, n_rows=1)
+        return self._recipe.make_net(self.module_, self.heads_)
 
     def _fit(
         self,
@@ -145,29 +144,31 @@ class BaseMultiOutputNet(NestedParams, ABC):
         names = list(fitted)
         loss_weights = find_loss_weights(self.loss_weights, names, self._owner)
         labels, weights = self._labels(y, fitted, sample_weight)
-        for name, head in fitted.items():
-            with naming(f"{self._owner}: output {name!r}"):
-                head.fit(labels[name], weights[name], normalize=self.normalize_losses)
-        trunk = as_trunk(self.trunk)
-        trunk = clone(trunk) if trunk is self.trunk else trunk
         recipe = self._make_recipe(X, loss_weights)
+        for name, head in fitted.items():
+            with naming(f"{self._owner}: output {name!r}"), recipe.settings():
+                head.fit(labels[name], weights[name], normalize=recipe.normalize_losses)
         with naming(self._owner):
+            trunk = clone(as_trunk(self.trunk))
             trunk.check_params()
-            module, net = train(recipe, trunk, fitted, X, labels, weights)
+            module, net, recipe = train(recipe, trunk, fitted, X, labels, weights)
         self.output_names_ = names
         self.heads_ = fitted
         self.trunk_ = trunk
         self.loss_weights_ = loss_weights
         self.module_ = module
-        self.net_ = net
         self.history_ = history_rows(net, fitted, loss_weights)
+        if net is None:
+            self.__dict__.pop("net_", None)
+        else:
+            self.net_ = net
         self.n_iter_ = len(self.history_)
         self._recipe = recipe
         return self
 
     def _make_recipe(self, X: Array, loss_weights: Mapping[str, float]) -> Recipe:
         return Recipe(
-            loss_weights=loss_weights,
+            loss_weights=dict(loss_weights),
             normalize_losses=bool(self.normalize_losses),
             optimizer=self.optimizer,
             learning_rate=float(self.learning_rate),
@@ -208,12 +209,20 @@ class BaseMultiOutputNet(NestedParams, ABC):
             if isinstance(head, ClassHead)
         }
 
-    def _scores(self, X: ArrayLike, y: Targets, sample_weight: SampleWeight) -> dict[str, float]:
-        """Return the default score of every output that learns one of the targets `y`."""
+    def _scores(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        names: Collection[str] | None = None,
+    ) -> dict[str, float]:
+        """Return the default score of the outputs, by default of all that learn a target of `y`."""
         predicted = self._predict(X)
         self._check_rows(next(iter(predicted.values())), y)
         heads = {
-            name: head for name, head in self.heads_.items() if (head.target or name) in list(y)
+            name: head
+            for name, head in self.heads_.items()
+            if (head.target or name) in list(y) and (names is None or name in names)
         }
         labels, weights = self._labels(y, heads, sample_weight)
         scores = {}
@@ -234,7 +243,7 @@ class BaseMultiOutputNet(NestedParams, ABC):
         return labels, find_label_weights(labels, sample_weight, self.missing_targets, self._owner)
 
     def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset)
+        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
 
     def _check_rows(self, X: Array, y: Targets) -> None:
         if len(y) != len(X):
@@ -264,8 +273,9 @@ class BaseMultiOutputNet(NestedParams, ABC):
         state.pop("net_", None)
         module = state.pop("module_", None)
         if module is not None:
-            tensors = module.state_dict()
-            state["_weights"] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+            state["_weights"] = {
+                name: tensor.detach().cpu().numpy() for name, tensor in all_tensors(module).items()
+            }
             state["history_"] = _to_columns(self.history_)
         return state
 
@@ -273,10 +283,11 @@ class BaseMultiOutputNet(NestedParams, ABC):
         weights = state.pop("_weights", None)
         super().__setstate__(state)
         if weights is not None:
-            if not torch.cuda.is_available():
-                self._recipe = replace(self._recipe, device="cpu")
+            self._recipe = self._recipe.on_this_machine()
             module = self._recipe.build(self.trunk_, self.heads_, self.n_features_in_)
-            module.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+            with torch.no_grad():
+                for name, tensor in all_tensors(module).items():
+                    tensor.copy_(torch.tensor(weights[name]))
             self.module_ = module.eval()
             self.history_ = _to_rows(state["history_"])
 

@@ -15,7 +15,7 @@ from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
-from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
+from mtlearn.estimators._outputs import ARRAY_NAME, is_indicator, refuse_names, with_aux
 from mtlearn.heads import ClassHead, Classification, Head, MultiLabel
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -203,10 +203,16 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         for name in own:
             if name not in heads:
                 heads[name] = self._default_head(own[name])
-            elif not isinstance(heads[name], ClassHead):
+                continue
+            if not isinstance(heads[name], ClassHead):
                 raise ValueError(
                     f"{self._owner}: the head of {name!r} must predict classes. Got "
                     f"{heads[name]!r}; use MultiOutputNetRegressor for numbers."
+                )
+            if self.class_weight is not None:
+                raise ValueError(
+                    f"{self._owner}: `class_weight` must be None where `heads` has {name!r}. Got "
+                    f"{self.class_weight!r}; give it to that head."
                 )
         self._fit(X, targets, sample_weight, heads)
         self._own_names = list(own)
@@ -265,7 +271,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             right.
         """
         check_is_fitted(self)
-        scores = self._scores(X, self._own_targets(y), sample_weight)
+        own = self._own_targets(y, fitted=True)
+        scores = self._scores(X, own, sample_weight)
         return float(np.mean([scores[name] for name in self._own_names]))
 
     @property
@@ -277,12 +284,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     def _one_or_list(self, values: list[Array]) -> Any:
         return values[0] if self._own_names == [ARRAY_NAME] else values
 
-    def _own_targets(self, y: Any) -> Targets:
-        """Return `y` as one output, or as one per column where each column has its classes."""
-        if y is None:
-            raise ValueError(
-                f"This {self._owner} estimator requires y to be passed, but the target y is None."
-            )
+    def _own_targets(self, y: Any, *, fitted: bool = False) -> Targets:
+        """Return `y` as one output, or as one per column: as in fit, once fitted."""
         refuse_names(y, self._owner)
         y = check_array(
             y,
@@ -298,9 +301,19 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             observed = homogeneous(column[~missing_mask(column)])
             if observed.size:
                 check_classification_targets(observed)
-        if y.ndim == 1 or _is_indicator(y):
+        columns = Targets(
+            {f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])} if y.ndim == 2 else {}
+        )
+        if not fitted:
+            return Targets({ARRAY_NAME: y}) if y.ndim == 1 or is_indicator(y) else columns
+        if self._own_names == [ARRAY_NAME]:
             return Targets({ARRAY_NAME: y})
-        return Targets({f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])})
+        if list(columns) != self._own_names:
+            raise ValueError(
+                f"{self._owner}: `y` must have {len(self._own_names)} columns, as in fit. Got the "
+                f"shape {y.shape}."
+            )
+        return columns
 
     def _own_head(self, name: str) -> ClassHead:
         head = self.heads_[name]
@@ -321,8 +334,3 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _is_indicator(y: Array) -> bool:
-    observed = homogeneous(y[~missing_mask(y)])
-    return observed.dtype.kind in "biuf" and bool(np.isin(observed, (0, 1)).all())

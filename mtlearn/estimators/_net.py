@@ -216,7 +216,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             names = [*targets, *(self.heads or {})]
             check_known([self.main_output], names, subject=f"{self._owner}: `main_output`")
         self._fit(X, targets, sample_weight, self.heads)
-        self._y_is_array = is_array
+        self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
         return self
 
     def predict(self, X: ArrayLike) -> Any:
@@ -270,9 +270,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         float
             R2 for numbers, accuracy for classes.
         """
-        scores = self.scores(X, y, sample_weight)
-        if self.main_output is not None:
-            return scores[self.main_output]
+        check_is_fitted(self)
+        main = self.output_names_ if self.main_output is None else [self.main_output]
+        check_known(main, self.output_names_, subject=f"{self._owner}: `main_output`")
+        scores = self._scores(X, self._all_targets(y), sample_weight, main)
         return float(np.mean([scores[name] for name in sorted(scores)]))
 
     def scores(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> dict[str, float]:
@@ -298,15 +299,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             If a target is missing from `y` or unknown, or has a class that ``fit`` has not seen.
         """
         check_is_fitted(self)
-        targets, _ = as_targets(y, self._owner)
-        needed = [head.target or name for name, head in self.heads_.items()]
-        check_known(targets, needed, subject=f"{self._owner}: `y`")
-        lacking = [name for name in needed if name not in list(targets)]
-        if lacking:
-            raise ValueError(
-                f"{self._owner}: `y` must hold the targets of all outputs. Missing: {lacking}."
-            )
-        return self._scores(X, targets, sample_weight)
+        return self._scores(X, self._all_targets(y), sample_weight)
 
     @property
     def classes_(self) -> Any:
@@ -318,6 +311,17 @@ class MultiOutputNet(BaseMultiOutputNet):
         if not classes:
             raise AttributeError(f"{self._owner}: no output has classes.")
         return classes[ARRAY_NAME] if self._y_is_array else classes
+
+    def _all_targets(self, y: Any) -> Targets:
+        targets, _ = as_targets(y, self._owner)
+        needed = [head.target or name for name, head in self.heads_.items()]
+        check_known(targets, needed, subject=f"{self._owner}: `y`", noun="target")
+        lacking = [name for name in needed if name not in list(targets)]
+        if lacking:
+            raise ValueError(
+                f"{self._owner}: `y` must hold the targets of all outputs. Missing: {lacking}."
+            )
+        return targets
 
     def _like_y(self, outputs: dict[str, Array]) -> Any:
         return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from mtlearn._arrays import is_frame, missing_mask
+from mtlearn._arrays import homogeneous, is_frame, missing_mask
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
 from mtlearn._validation import check_known, check_output_names, naming
 from mtlearn.heads import Head, infer_head
@@ -18,12 +18,21 @@ __all__ = [
     "find_heads",
     "find_label_weights",
     "find_loss_weights",
+    "is_indicator",
     "labels_of",
     "refuse_names",
     "with_aux",
 ]
 
 ARRAY_NAME = "y"
+
+
+def check_given(y: Any, owner: str) -> None:
+    """Raise a ValueError for a ``y`` of None, in scikit-learn's words."""
+    if y is None:
+        raise ValueError(
+            f"This {owner} estimator requires y to be passed, but the target y is None."
+        )
 
 
 def as_targets(y: Any, owner: str) -> tuple[Targets, bool]:
@@ -34,10 +43,7 @@ def as_targets(y: Any, owner: str) -> tuple[Targets, bool]:
     ValueError
         If `y` is None or holds no target.
     """
-    if y is None:
-        raise ValueError(
-            f"This {owner} estimator requires y to be passed, but the target y is None."
-        )
+    check_given(y, owner)
     if isinstance(y, Targets):
         targets, is_array = y, False
     elif isinstance(y, Mapping):
@@ -52,12 +58,19 @@ def as_targets(y: Any, owner: str) -> tuple[Targets, bool]:
 
 
 def refuse_names(y: Any, owner: str) -> None:
-    """Raise a TypeError for a ``y`` of several named targets, where an array is wanted."""
+    """Raise for a ``y`` of None or of several named targets, where an array is wanted."""
+    check_given(y, owner)
     if isinstance(y, Mapping):
         raise TypeError(
             f"{owner}: `y` must be one array. Got the targets {list(y)} by name; pass one of them "
             f"as `y` and the others as `aux=Targets(...)`, or use MultiOutputNet."
         )
+
+
+def is_indicator(y: Array) -> bool:
+    """Tell whether the observed labels are all 0 or 1, as numbers or booleans."""
+    observed = homogeneous(y[~missing_mask(y)])
+    return observed.dtype.kind in "biuf" and bool(np.isin(observed, (0, 1)).all())
 
 
 def with_aux(own: Targets, aux: Any, owner: str) -> Targets:
@@ -104,7 +117,7 @@ def find_heads(y: Targets, heads: Mapping[str, Head] | None, owner: str) -> dict
         with naming(f"{owner}: output {name!r}"):
             head = heads.get(name)
             if head is None:
-                found[name] = infer_head(y[name])
+                found[name] = infer_head(y[name], name)
                 continue
             if not isinstance(head, Head):
                 written = f"{head.__name__}()" if isinstance(head, type) else "Regression()"
@@ -116,6 +129,13 @@ def find_heads(y: Targets, heads: Mapping[str, Head] | None, owner: str) -> dict
             check_known([head.target], y, subject=subject, noun="target")
         else:
             check_known([name], y, subject=f"{owner}: `heads`")
+    learned = {name if head.target is None else head.target for name, head in found.items()}
+    unused = [name for name in y if name not in learned]
+    if unused:
+        raise ValueError(
+            f"{owner}: every target of `y` must be learned by a head. The heads of {unused} have "
+            f"another `target`; rename these heads, or leave the targets out."
+        )
     return found
 
 

@@ -184,10 +184,6 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         return self._scores(X, targets, sample_weight)[ARRAY_NAME]
 
     def _check_y(self, y: Any) -> Array:
-        if y is None:
-            raise ValueError(
-                f"This {self._owner} estimator requires y to be passed, but the target y is None."
-            )
         refuse_names(y, self._owner)
         finite = "allow-nan" if self.missing_targets == "ignore" else True
         y = check_array(

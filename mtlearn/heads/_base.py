@@ -2,23 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from mtlearn._layers import dense
-from mtlearn._sklearn import validate_parameter_constraints
+from mtlearn._params import Part
 from mtlearn._typing import Array, Floats
 
-__all__ = ["BASELINE_FLOOR", "ClassHead", "Head", "check_columns"]
+__all__ = ["BASELINE_FLOOR", "TINY", "ClassHead", "Head", "check_columns"]
 
 BASELINE_FLOOR = 0.05
+TINY = np.finfo(np.float64).tiny
 
 
-class Head(BaseEstimator, ABC):
+class Head(Part, ABC):
     r"""One output: what it predicts, by which loss, from which layer of the trunk.
 
     A head is a specification. An estimator clones it, lets the clone learn the encoding of its
@@ -63,17 +62,6 @@ class Head(BaseEstimator, ABC):
     baseline_: float
     constant_loss_: float
     is_constant_: bool
-
-    def check_params(self) -> None:
-        """Raise scikit-learn's InvalidParameterError for a parameter outside its constraints."""
-        validate_parameter_constraints(
-            self._parameter_constraints,
-            self.get_params(deep=False),
-            caller_name=type(self).__name__,
-        )
-        sizes = self.hidden_layer_sizes
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(f"`hidden_layer_sizes` must hold positive integers. Got {sizes!r}.")
 
     @abstractmethod
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:

@@ -12,11 +12,9 @@ from torch import nn
 from mtlearn._arrays import homogeneous
 from mtlearn._sklearn import Interval, StrOptions
 from mtlearn._typing import Array, ArrayLike, Floats
-from mtlearn.heads._base import ClassHead, Head
+from mtlearn.heads._base import TINY, ClassHead, Head
 
 __all__ = ["Classification"]
-
-TINY = np.finfo(np.float64).tiny
 
 
 class Classification(ClassHead):

@@ -50,11 +50,15 @@ def _takes_reduction(loss: LossFunction) -> bool:
 
 def check_loss(labels: Any, shape: tuple[int, ...], loss: Any) -> None:
     """Raise a ValueError unless a loss returned finite values, one for each label."""
-    if not isinstance(labels, Tensor) or tuple(labels.shape) != shape:
-        found = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+    if not isinstance(labels, Tensor) or not labels.requires_grad:
+        raise ValueError(
+            f"`loss` must return a tensor made from the raw outputs by torch's functions. {loss!r} "
+            f"returned {type(labels).__name__} without a gradient; leave out numpy and detach()."
+        )
+    if tuple(labels.shape) != shape:
         raise ValueError(
             f"`loss` must return one value per label, a tensor of shape {shape}. {loss!r} "
-            f"returned {found}; leave out its last mean or sum."
+            f"returned {tuple(labels.shape)}; leave out its last mean or sum."
         )
     if not bool(torch.isfinite(labels).all()):
         raise ValueError(

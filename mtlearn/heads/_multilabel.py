@@ -10,11 +10,9 @@ from torch import nn
 
 from mtlearn._sklearn import Interval
 from mtlearn._typing import Array, ArrayLike, Floats
-from mtlearn.heads._base import ClassHead, Head, check_columns
+from mtlearn.heads._base import TINY, ClassHead, Head, check_columns
 
 __all__ = ["MultiLabel"]
-
-TINY = np.finfo(np.float64).tiny
 
 
 class MultiLabel(ClassHead):

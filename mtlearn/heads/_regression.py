@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import TransformerMixin, clone
+from sklearn.base import clone
 from sklearn.metrics import r2_score
 from torch import Tensor, nn
 
-from mtlearn._sklearn import Interval, StrOptions
+from mtlearn._arrays import as_columns
+from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array, Floats
 from mtlearn.heads._base import Head, check_columns
 from mtlearn.heads._custom_loss import CustomLoss, LossFunction, check_loss
@@ -98,7 +99,7 @@ class Regression(Head):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "loss": [StrOptions({"squared_error", "absolute_error", "huber"}), callable, nn.Module],
         "delta": [Interval(Real, 0, None, closed="neither")],
-        "transformer": [TransformerMixin, None],
+        "transformer": [HasMethods(["fit", "transform", "inverse_transform"]), None],
         **Head._parameter_constraints,
     }
 
@@ -130,7 +131,7 @@ class Regression(Head):
 
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
         """Learn the scale of the target; see `Head.fit`."""
-        values, weight = _columns(_numbers(y, weight)), _columns(weight)
+        values, weight = as_columns(_numbers(y, weight)), as_columns(weight)
         check_columns(weight)
         self.raw_shape_ = y.shape[1:]
         self.transformer_ = None if self.transformer is None else clone(self.transformer)
@@ -139,7 +140,8 @@ class Regression(Head):
             if not complete.any():
                 raise ValueError("`transformer` needs a row whose columns are all observed.")
             self.transformer_.fit(values[complete])
-        values = self._transform(values, weight)
+            known, values = values[complete][:100], self._transform(values, weight)
+            _check_inverse(self.transformer_, known)
         self.center_, self.scale_ = _center_and_scale(values, weight)
         varies = self.scale_ > 0
         self.is_constant_ = not varies.any() and normalize
@@ -154,9 +156,9 @@ class Regression(Head):
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
         """Return the standardised target; see `Head.encode`."""
-        values = self._transform(_columns(_numbers(y, weight)), _columns(weight))
-        target = np.where(_columns(weight) > 0, self._standardize(values), 0.0)
-        return target.reshape(y.shape), (_columns(weight) * (self.scale_ > 0)).reshape(y.shape)
+        values = self._transform(as_columns(_numbers(y, weight)), as_columns(weight))
+        target = np.where(as_columns(weight) > 0, self._standardize(values), 0.0)
+        return target.reshape(y.shape), (as_columns(weight) * (self.scale_ > 0)).reshape(y.shape)
 
     def build_loss(self) -> nn.Module:
         """Return the loss of each label; see `Head.build_loss`."""
@@ -171,15 +173,15 @@ class Regression(Head):
 
     def decode(self, raw: Array) -> Array:
         """Return numbers on the target's own scale; see `Head.decode`."""
-        values = self.center_ + self.scale_ * _columns(raw).astype(np.float64)
+        values = self.center_ + self.scale_ * as_columns(raw).astype(np.float64)
         if self.transformer_ is not None:
             values = np.asarray(self.transformer_.inverse_transform(values), dtype=np.float64)
         return values.reshape(raw.shape)
 
     def score(self, y: Array, predicted: Array, weight: Floats) -> float:
         """Return R2, averaged over columns; see `Head.score`."""
-        y, predicted = _columns(_numbers(y, weight)), _columns(predicted)
-        weight = _columns(weight)
+        y, predicted = as_columns(_numbers(y, weight)), as_columns(predicted)
+        weight = as_columns(weight)
         scores = [
             r2_score(y[rows, j], predicted[rows, j], sample_weight=weight[rows, j])
             for j in range(y.shape[1])
@@ -227,7 +229,8 @@ class Regression(Head):
                 labels = loss(constant.expand(shape), goal)
             except RuntimeError as error:
                 raise ValueError(f"`loss` failed on tensors of shape {shape}: {error}") from error
-            check_loss(labels, shape, self.loss)
+            if isinstance(loss, CustomLoss):
+                check_loss(labels, shape, self.loss)
             return (labels * share).sum()
 
         if self.loss not in ("squared_error", "absolute_error"):
@@ -247,8 +250,14 @@ def _minimize(mean_loss: Callable[[], Tensor], constant: Tensor) -> None:
     optimizer.step(closure)
 
 
-def _columns(values: Array) -> Array:
-    return values if values.ndim == 2 else values[:, None]
+def _check_inverse(transformer: Any, values: Floats) -> None:
+    """Raise a ValueError unless the inverse gives the values back, up to rounding and noise."""
+    back = np.asarray(transformer.inverse_transform(transformer.transform(values)))
+    if np.any(np.median(np.abs(back - values), axis=0) > 0.01 * np.abs(values).max(axis=0)):
+        raise ValueError(
+            f"`transformer` must have an inverse. {transformer!r} gives {back[0].tolist()} back "
+            f"for {values[0].tolist()}; a FunctionTransformer needs its `inverse_func`."
+        )
 
 
 def _numbers(y: Array, weight: Floats) -> Floats:

@@ -1,17 +1,15 @@
 """What every trunk does: build the torch module that all outputs share."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
 
-from sklearn.base import BaseEstimator
 from torch import nn
 
-from mtlearn._sklearn import validate_parameter_constraints
+from mtlearn._params import Part
 
 __all__ = ["Trunk"]
 
 
-class Trunk(BaseEstimator, ABC):
+class Trunk(Part, ABC):
     """The shared part of the network, from the features to the layers that heads attach to.
 
     A trunk is a specification: `build` returns a torch module that maps a batch of features to
@@ -20,16 +18,6 @@ class Trunk(BaseEstimator, ABC):
 
     Subclasses store their parameters, declare ``_parameter_constraints`` and implement `build`.
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
-
-    def check_params(self) -> None:
-        """Raise scikit-learn's InvalidParameterError for a parameter outside its constraints."""
-        validate_parameter_constraints(
-            self._parameter_constraints,
-            self.get_params(deep=False),
-            caller_name=type(self).__name__,
-        )
 
     @abstractmethod
     def build(self, n_features: int) -> nn.Module:

@@ -1,7 +1,7 @@
 """The trunk for tables: a multilayer perceptron."""
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 from torch import nn
@@ -61,15 +61,6 @@ class MLP(Trunk):
         self.activation = activation
         self.dropout = dropout
         self.normalization = normalization
-
-    def check_params(self) -> None:
-        """Raise for a parameter outside its constraints, and for sizes that are none."""
-        super().check_params()
-        sizes = self.hidden_layer_sizes
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"MLP: `hidden_layer_sizes` must hold positive integers. Got {sizes!r}."
-            )
 
     def build(self, n_features: int) -> nn.Module:
         """Return the stack; shape (n_samples, n_features) to (n_samples, last size)."""

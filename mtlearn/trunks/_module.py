@@ -19,9 +19,9 @@ class ModuleTrunk(Trunk):
     ----------
     module : torch.nn.Module or callable
         An instance is a template: it is copied and trained from the weights it holds. A callable
-        (a class of modules, a function) makes the module; it is called with the number of
-        features if it takes an argument, else with none, and is the way to fresh weights for
-        every ``random_state``.
+        (a class of modules, a function) makes the module, and is the way to fresh weights for
+        every ``random_state``. It is called with the number of features if its first argument
+        has no default or is called ``n_features``, else without arguments.
 
     See Also
     --------
@@ -82,10 +82,19 @@ def as_trunk(trunk: Trunk | nn.Module | Callable[..., nn.Module] | None) -> Trun
 
 
 def _takes_argument(builder: Callable[..., nn.Module]) -> bool:
+    """Tell whether a builder wants the number of features."""
     if isinstance(builder, type) and builder.__init__ is nn.Module.__init__:
         return False  # its signature takes anything, only to refuse it
     try:
-        inspect.signature(builder).bind(0)
-    except (TypeError, ValueError):
+        parameters = inspect.signature(builder).parameters.values()
+    except ValueError:  # some built-in callables have no signature
         return False
-    return True
+    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p.name for p in plain if p.default is p.empty]
+    if len(required) > 1:
+        raise TypeError(
+            f"`trunk` must make its module from the number of features alone. {builder!r} needs "
+            f"{required}; give the others defaults, or pass functools.partial."
+        )
+    takes_any = not plain and any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return bool(required) or takes_any or bool(plain and plain[0].name == "n_features")

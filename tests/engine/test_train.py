@@ -43,7 +43,7 @@ def make_heads(normalize=True):
 def run(recipe=None, heads=None, trunk=None, weights=None):
     heads = heads or make_heads()
     weights = weights or {name: np.ones(N) for name in Y}
-    module, net = train(recipe or make_recipe(), trunk or MLP((4,)), heads, X, Y, weights)
+    module, net, _ = train(recipe or make_recipe(), trunk or MLP((4,)), heads, X, Y, weights)
     return module, net, heads
 
 
@@ -84,7 +84,7 @@ def test_nothing_to_learn_trains_nothing():
 def test_auto_settings_give_enough_steps(n_rows, changes, batch_size, max_epochs):
     recipe = make_recipe(**changes)
     heads = make_heads()
-    net = recipe.make_net(recipe.build(MLP((4,)), heads, 3), heads, n_rows)
+    net = recipe.for_rows(n_rows).make_net(recipe.build(MLP((4,)), heads, 3), heads)
     assert (net.batch_size, net.max_epochs) == (batch_size, max_epochs)
 
 

@@ -190,3 +190,23 @@ def test_columns_of_different_kinds_are_outputs_of_their_own():
     net = MultiOutputNetClassifier(max_epochs=1, random_state=0).fit(X, y)
     assert [classes.tolist() for classes in net.classes_] == [["a", "c"], [1, 2]]
     assert net.predict(X).shape == (50, 2)
+
+
+def test_a_fold_without_some_classes_is_scored_by_the_columns_of_the_fit():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.column_stack([np.arange(60) % 3, np.arange(60) % 2])
+    net = MultiOutputNetClassifier(max_epochs=1, random_state=0).fit(X, y)
+    rows = y[:, 0] < 2
+    expected = np.mean(net.predict(X[rows]) == y[rows])
+    np.testing.assert_allclose(net.score(X[rows], y[rows]), expected)
+    with pytest.raises(ValueError, match="`y` must have 2 columns, as in fit"):
+        net.score(X, y[:, 0])
+
+
+def test_class_weight_beside_a_head_is_refused():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    net = MultiOutputNetClassifier(
+        heads={"y": Classification()}, class_weight={True: 2.0, False: 1.0}
+    )
+    with pytest.raises(ValueError, match="`class_weight` must be None where `heads` has 'y'"):
+        net.fit(X, X[:, 0] > 0)

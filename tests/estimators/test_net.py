@@ -1,5 +1,7 @@
 """MultiOutputNet takes and returns targets by name, and scores them."""
 
+import multiprocessing
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,6 +9,7 @@ import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
+from torch import nn
 
 from mtlearn import MultiOutputNet, Targets
 from mtlearn.heads import Classification, MultiLabel, Regression
@@ -169,7 +172,10 @@ def test_head_is_inferred_from_the_kind_of_target(target, head):
         (np.arange(2 * N).reshape(N, 2), "output 'a': the head cannot be told: a matrix of type"),
         (np.where(np.arange(N) < 5, np.nan, np.arange(N) % 3), "output 'a': the head cannot be"),
         (np.full((N, 2), "x"), "output 'a': the head cannot be told: a matrix of type"),
-        (np.full(N, np.datetime64("2020-01-01")), "output 'a': dates have no head"),
+        (
+            np.full(N, np.datetime64("2020-01-01")),
+            "output 'a': values of type datetime64.* have no head",
+        ),
     ],
 )
 def test_target_that_may_be_several_things_asks_for_a_head(target, message):
@@ -331,10 +337,10 @@ BAD_SCORES = {
     "unseen class": ({**Y, "kind": np.full(N, "villa")}, r"output 'kind': Every label.*'villa'"),
     "class of another type": ({**Y, "kind": np.zeros(N, int)}, "output 'kind': Every label must"),
     "missing output": ({"price": Y["price"]}, r"Missing: \['kind'\]"),
-    "unknown output": ({**Y, "knd": Y["kind"]}, "unknown output 'knd'.*did you mean 'kind'"),
+    "unknown output": ({**Y, "knd": Y["kind"]}, "unknown target 'knd'.*did you mean 'kind'"),
     "too few rows": ({name: y[:9] for name, y in Y.items()}, "`y` must have as many rows as X"),
     "NaN": ({**Y, "price": spoil(Y["price"], np.nan)}, "output 'price'.*NaN"),
-    "an array": (Y["price"], "unknown output 'y'"),
+    "an array": (Y["price"], "unknown target 'y'"),
     "None": (None, "requires y to be passed"),
 }
 
@@ -450,3 +456,103 @@ def test_a_column_without_labels_is_refused():
     y = {"pair": np.column_stack([X[:, 0], np.full(len(X), np.nan)])}
     with pytest.raises(ValueError, match=r"output 'pair': every column .* columns \[1\]"):
         make_net(missing_targets="ignore").fit(X, y)
+
+
+def test_a_target_that_no_head_learns_is_refused():
+    with pytest.raises(ValueError, match=r"heads of \['price'\] have another `target`"):
+        make_net(heads={"price": Classification(target="kind")}).fit(X, Y)
+
+
+def test_an_array_with_a_second_head_is_predicted_by_name():
+    heads = {"y": Regression(), "rough": Regression(loss="huber", target="y")}
+    net = make_net(heads=heads, max_epochs=1).fit(X, X[:, 0])
+    assert list(net.predict(X)) == ["y", "rough"]
+
+
+def test_the_score_of_a_main_output_needs_labels_of_no_other():
+    net = make_net(main_output="price", missing_targets="ignore", max_epochs=1).fit(X, Y)
+    unknown = Targets({**Y, "kind": np.full(len(X), None)})
+    assert net.score(X, unknown) == net.scores(X, Y)["price"]
+    net.set_params(main_output="prise")
+    with pytest.raises(ValueError, match="`main_output` names the unknown output 'prise'"):
+        net.score(X, Y)
+
+
+def test_constant_targets_need_no_network():
+    y = {"constant": np.ones(len(X))}
+    net = make_net(trunk=MLP(()), loss_weights=None, main_output=None).fit(X, y)
+    assert net.predict(X)["constant"].tolist() == [1.0] * len(X)
+
+
+def test_rows_in_reverse_order_are_predicted():
+    net = make_net(max_epochs=1).fit(X[::-1], {"price": X[::-1, 0]})
+    np.testing.assert_array_equal(net.predict(X[::-1])["price"], net.predict(X)["price"][::-1])
+    assert net.predict(X[:, ::-1])["price"].shape == (len(X),)
+
+
+def test_an_infinite_buffer_is_no_divergence():
+    class Masked(nn.Module):
+        def __init__(self, n_features):
+            super().__init__()
+            self.layer = nn.Linear(n_features, 3)
+            self.register_buffer("mask", torch.tensor([0.0, 0.0, -torch.inf]))
+
+        def forward(self, x):
+            return (self.layer(x) + self.mask).softmax(dim=1)
+
+    net = make_net(trunk=Masked, max_epochs=1).fit(X, Y)
+    assert np.isfinite(net.predict(X)["price"]).all()
+
+
+@pytest.mark.parametrize(
+    ("builder", "width"),
+    [
+        (lambda width=5: nn.LazyLinear(width), 5),
+        (lambda n_features=7: nn.Linear(n_features, 6), 6),
+        (lambda n: nn.Linear(n, 3), 3),
+    ],
+)
+def test_a_builder_gets_the_number_of_features_if_it_wants_it(builder, width):
+    net = make_net(trunk=builder, max_epochs=1).fit(X, Y)
+    assert net.module_.heads[0][0].in_features == width
+
+
+def test_a_builder_of_several_arguments_is_refused():
+    with pytest.raises(TypeError, match=r"needs \['n_features', 'width'\]"):
+        make_net(trunk=lambda n_features, width: nn.Linear(n_features, width)).fit(X, Y)
+
+
+def test_an_interrupt_goes_to_the_caller_and_leaves_no_fit():
+    class Interrupted(nn.Module):
+        def forward(self, x):
+            if self.training:
+                raise KeyboardInterrupt
+            return x
+
+    net = make_net(trunk=Interrupted)
+    with pytest.raises(KeyboardInterrupt, match=""):
+        net.fit(X, Y)
+    assert not net.__sklearn_is_fitted__()
+
+
+def _predict_and_fit(net, queue):
+    queue.put((net.predict(X[:5])["price"], net.fit(X, Y).predict(X[:5])["price"]))
+
+
+def test_a_forked_child_does_not_hang_after_work_in_several_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        big = np.random.default_rng(0).normal(size=(20_000, 4))
+        net = make_net(trunk=MLP((256,)), max_epochs=2).fit(X, Y)
+        net.predict(big)
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        child = context.Process(target=_predict_and_fit, args=(net, queue))
+        child.start()
+        first, second = queue.get(timeout=60)
+        child.join(timeout=60)
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(first, net.predict(X[:5])["price"])
+    np.testing.assert_array_equal(first, second)

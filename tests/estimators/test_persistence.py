@@ -300,3 +300,38 @@ def test_trunk_class_of_a_script_survives_in_a_fresh_process(tmp_path):
 def test_lambda_as_trunk_survives_cloudpickle():
     net = fit_mixed(trunk=lambda n_features: nn.Linear(n_features, 3))
     assert_same_outputs(net, through_cloudpickle(net))
+
+
+class Statistics(nn.Module):
+    """A trunk with a buffer that training changes and a state_dict leaves out."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return self.layer(x) + self.seen
+
+
+def test_buffers_outside_the_state_dict_travel_too():
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    net = MultiOutputNet(Statistics, max_epochs=2, random_state=0).fit(X, {"a": X[:, 0]})
+    assert pickle.loads(pickle.dumps(net)).predict(X) == net.predict(X)
+
+
+def test_a_template_changed_after_the_fit_changes_no_copy():
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    template = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    net = MultiOutputNet(template, max_epochs=2, random_state=0).fit(X, {"a": X[:, 0]})
+    template[1] = nn.Tanh()
+    assert pickle.loads(pickle.dumps(net)).predict(X) == net.predict(X)
+
+
+def test_the_net_made_anew_trains_as_the_one_before():
+    X = np.random.default_rng(0).normal(size=(120, 4))
+    net = MultiOutputNet(random_state=0).fit(X, {"a": X[:, 0]})
+    again = pickle.loads(pickle.dumps(net)).net_
+    assert (again.batch_size, again.max_epochs) == (net.net_.batch_size, net.net_.max_epochs)

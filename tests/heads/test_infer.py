@@ -56,13 +56,29 @@ def test_numbers_in_a_list_with_none_are_not_taken_for_classes():
     "values", [[0.0, 1.0, np.nan], [3, np.nan], np.r_[np.nan, np.arange(20.0)]]
 )
 def test_few_whole_numbers_with_missing_values_cannot_be_told(values):
-    with pytest.raises(ValueError, match=r"float column with missing .* Pass heads=\{name: Regr"):
+    with pytest.raises(ValueError, match=r"floats with missing .* Pass heads=\{'name': Regr"):
         infer(values)
 
 
-def test_integers_with_missing_values_of_pandas_cannot_be_told():
-    with pytest.raises(ValueError, match=r"only the whole numbers \[0.0, 1.0\]"):
-        infer(pd.Series([0, 1, None], dtype="Int64"))
+def test_nullable_integers_are_classes_with_and_without_missing_values():
+    assert isinstance(infer(pd.Series([0, 1, 1], dtype="Int64")), Classification)
+    assert isinstance(infer(pd.Series([0, 1, None], dtype="Int64")), Classification)
+
+
+def test_a_matrix_of_whole_floats_with_missing_values_cannot_be_told():
+    with pytest.raises(ValueError, match=r"Regression\(\)} or heads={'name': MultiLabel\(\)}"):
+        infer_head(np.array([[0.0, 1.0], [np.nan, 0.0]]))
+
+
+def test_nearly_as_many_labels_as_rows_warn():
+    with pytest.warns(HeadInferenceWarning, match="output 'price': .* 30 of them"):
+        infer_head(np.arange(30).astype(str), "price")
+
+
+@pytest.mark.parametrize("values", [np.array([1 + 2j]), np.zeros(2, dtype=[("a", float)])])
+def test_complex_numbers_and_records_have_no_head(values):
+    with pytest.raises(ValueError, match="have no head"):
+        infer_head(values)
 
 
 @pytest.mark.parametrize(
@@ -90,5 +106,5 @@ def test_other_matrices_cannot_be_told(values):
 
 @pytest.mark.parametrize("unit", ["M8[D]", "m8[s]"])
 def test_dates_have_no_head(unit):
-    with pytest.raises(ValueError, match="dates have no head; turn them into numbers or classes"):
+    with pytest.raises(ValueError, match="have no head; turn them into numbers or classes"):
         infer(np.arange(3).astype(unit))

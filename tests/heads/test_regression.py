@@ -4,8 +4,10 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    Normalizer,
     PolynomialFeatures,
     PowerTransformer,
     StandardScaler,
@@ -238,10 +240,8 @@ def test_a_loss_of_several_columns_sees_all_of_them():
     [
         (lambda raw, target: ((raw - target) ** 2).mean(), r"\(\)"),
         (lambda raw, target: ((raw - target) ** 2)[:, None], rf"\({N}, 1\)"),
-        (lambda *_: 3.0, "float"),
-        (lambda *_: None, "NoneType"),
     ],
-    ids=["mean", "column", "float", "None"],
+    ids=["mean", "column"],
 )
 def test_a_loss_of_a_wrong_shape_is_refused(loss, found):
     with pytest.raises(
@@ -379,3 +379,34 @@ def test_good_parameters_pass_and_survive_a_clone(loss):
     )
     head.check_params()
     assert repr(clone(head)) == repr(head)
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (lambda *_: 3.0, "float"),
+        (lambda *_: None, "NoneType"),
+        (lambda raw, target: (raw.detach() - target) ** 2, "Tensor"),
+    ],
+    ids=["float", "None", "detached"],
+)
+def test_a_loss_without_a_gradient_is_refused(loss, found):
+    with pytest.raises(ValueError, match=f"`loss` must return a tensor made .* returned {found}"):
+        Regression(loss=loss).fit(np.arange(5.0), np.ones(5), normalize=True)
+
+
+def test_a_transformer_without_its_inverse_is_refused():
+    head = Regression(transformer=FunctionTransformer(np.log))
+    with pytest.raises(ValueError, match=r"`transformer` must have an inverse.*inverse_func"):
+        head.fit(np.array([1.0, 20.0, 300.0]), np.ones(3), normalize=True)
+    with pytest.raises(ValueError, match="'transformer' parameter of Regression must be"):
+        Regression(transformer=Normalizer()).check_params()
+
+
+def test_a_pipeline_transforms_the_target():
+    log = FunctionTransformer(np.log, inverse_func=np.exp)
+    head = Regression(transformer=make_pipeline(log, StandardScaler()))
+    head.check_params()
+    y = np.array([1.0, 20.0, 300.0])
+    head.fit(y, np.ones(3), normalize=True)
+    np.testing.assert_allclose(head.decode(head.encode(y, np.ones(3))[0]), y)

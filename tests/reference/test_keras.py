@@ -181,7 +181,7 @@ def test_head_of_an_unknown_output_is_a_value_error_that_lists_the_outputs():
 def test_unknown_and_missing_targets_are_named_when_scoring():
     X, y = unequal_data()
     net = small_net().fit(X, y)
-    with pytest.raises(ValueError, match=r"`y` names the unknown output 'more'"):
+    with pytest.raises(ValueError, match=r"`y` names the unknown target 'more'"):
         net.score(X, {**y, "more": y["zeta"]})
     with pytest.raises(ValueError, match=r"must hold the targets of all outputs.*\['alpha'\]"):
         net.score(X, {"zeta": y["zeta"]})

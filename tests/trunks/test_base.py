@@ -59,7 +59,7 @@ def test_a_bad_parameter_is_refused_at_fit():
         (lambda x: x[:1], r"\(1, 3\)"),
         (lambda x: x[:, :, None], r"\(2, 3, 1\)"),
         (lambda x: (x, x), "tuple"),
-        (lambda x: {"a": x[:, 0]}, r"\(2,\) as 'a'"),
+        (lambda x: {"a": x[:, 0]}, r"\(2,\) .* as 'a'"),
     ],
 )
 def test_a_trunk_must_return_rows_of_units(forward, found):
