@@ -526,11 +526,11 @@ def test_an_interrupt_goes_to_the_caller_and_leaves_no_fit():
     class Interrupted(nn.Module):
         def forward(self, x):
             if self.training:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt("from the keyboard")
             return x
 
     net = make_net(trunk=Interrupted)
-    with pytest.raises(KeyboardInterrupt, match=""):
+    with pytest.raises(KeyboardInterrupt, match="from the keyboard"):
         net.fit(X, Y)
     assert not net.__sklearn_is_fitted__()
 
