@@ -23,7 +23,7 @@ API = {
     },
     "Exceptions": {
         "module": "mtlearn.exceptions",
-        "names": ["DivergenceError", "HeadInferenceWarning"],
+        "names": ["DivergenceError", "HeadInferenceWarning", "TrainingInterruptedWarning"],
     },
 }
 

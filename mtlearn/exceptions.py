@@ -1,6 +1,6 @@
 """Exceptions and warnings of mtlearn, for users to catch or filter by."""
 
-__all__ = ["DivergenceError", "HeadInferenceWarning"]
+__all__ = ["DivergenceError", "HeadInferenceWarning", "TrainingInterruptedWarning"]
 
 
 class DivergenceError(ValueError):
@@ -13,3 +13,7 @@ class DivergenceError(ValueError):
 
 class HeadInferenceWarning(UserWarning):
     """A head was inferred from a target, and the guess deserves a look."""
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """A fit ended early on Ctrl-C or SIGTERM; the estimator is usable as it is."""

@@ -11,6 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "mtlearn.exceptions": 0,
     "mtlearn._arrays": 0,
+    "mtlearn._interrupts": 0,
     "mtlearn._layers": 0,
     "mtlearn._namesake": 0,
     "mtlearn._optional": 0,
@@ -29,7 +30,7 @@ FLOORS = {
 }
 DEPENDENCIES = {"joblib", "numpy", "sklearn", "skorch", "torch"}
 PRIVATE_NAMES = "mtlearn._sklearn"
-MAX_FILE, MAX_CLASS, MAX_FUNCTION = 340, 250, 50
+MAX_FILE, MAX_CLASS, MAX_FUNCTION = 300, 250, 50  # docstrings do not count
 
 
 def module_name(path):
@@ -212,19 +213,20 @@ def test_the_container_needs_no_torch(module):
 
 
 def n_lines(node):
-    """The lines of a class or a function, without all docstrings in it."""
-    lines = node.end_lineno - node.body[0].lineno + 1
+    """The lines of a file, a class or a function, without all docstrings in it."""
+    lines = node.body[-1].end_lineno - node.body[0].lineno + 1
     for part in ast.walk(node):
-        if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part):
+        documented = isinstance(part, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(part):
             lines -= part.body[0].end_lineno - part.body[0].lineno + 1
     return lines
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_classes_and_functions_stay_small(path):
-    text = path.read_text()
-    too_long = [path.name] if len(text.splitlines()) > MAX_FILE else []
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(path.read_text())
+    too_long = [path.name] if tree.body and n_lines(tree) > MAX_FILE else []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             limit = MAX_CLASS if isinstance(node, ast.ClassDef) else MAX_FUNCTION
             too_long += [node.name] if n_lines(node) > limit else []

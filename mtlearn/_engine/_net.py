@@ -1,7 +1,7 @@
 """skorch's training loop, with one loss per output and one read of the losses per epoch."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -13,12 +13,18 @@ from mtlearn._engine._data import Batches, TrainingData
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn._engine._optimizers import find_optimizer
+from mtlearn._interrupts import Interrupts
 from mtlearn._random import part_seed
 from mtlearn.exceptions import DivergenceError
 
-__all__ = ["LOSS_LIMIT", "Net", "make_net"]
+__all__ = ["LOSS_LIMIT", "Net", "StopTraining", "make_net"]
 
 LOSS_LIMIT = 1e6
+ROWS_AT_ONCE = 2**13
+
+
+class StopTraining(Exception):
+    """Training shall end here, in order."""
 
 
 class Net(NeuralNet):
@@ -52,6 +58,7 @@ class Net(NeuralNet):
         loss_limit: float = LOSS_LIMIT,
         **kwargs: Any,
     ) -> None:
+        self.interrupts = Interrupts()
         self.alpha = alpha
         self.loss_limit = loss_limit
         super().__init__(module, criterion=criterion, **kwargs)
@@ -73,7 +80,7 @@ class Net(NeuralNet):
 
     def run_single_epoch(
         self,
-        iterator: Iterable[Any] | None,
+        iterator: Batches | None,
         training: bool,
         prefix: str,
         step_fn: Callable[..., dict[str, Any]],
@@ -85,22 +92,41 @@ class Net(NeuralNet):
         ------
         DivergenceError
             If a mean loss is not finite, or above the limit.
+        StopTraining
+            After a signal or on a callback's wish, between two batches.
         """
         if iterator is None:
             return
         self.module_.train(training)
         self.criterion_.train(training)
-        terms, sizes = [], []
+        terms, sizes, stop = [], [], None
         for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            terms.append(step["terms"])
-            sizes.append(len(next(iter(batch[1].values())).target))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-        shares = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
-        means = (shares @ torch.stack(terms).to("cpu", torch.float64)).tolist()
-        self.history.record(f"{prefix}_batch_count", len(sizes))
-        self._record(prefix, means)
+            try:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                terms.append(step["terms"])
+                sizes.append(len(next(iter(batch[1].values())).target))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+            except StopTraining as error:
+                stop = error
+            if training and self.interrupts.received is not None:
+                stop = StopTraining()
+            if stop is not None:
+                break
+        if terms:
+            shares = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+            means = (shares @ torch.stack(terms).to("cpu", torch.float64)).tolist()
+            self.history.record(f"{prefix}_batch_count", len(sizes))
+            self._record(prefix, means, iterator.dataset.labels)
+        if stop is not None:
+            raise stop
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call a method of all callbacks; one that raises KeyboardInterrupt stops the training."""
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt as error:
+            raise StopTraining from error
 
     def _losses(self, batch: Any) -> dict[str, Any]:
         X, labels = batch
@@ -111,11 +137,12 @@ class Net(NeuralNet):
         terms = torch.cat([losses.detach(), torch.as_tensor(penalty).detach().to(losses).view(1)])
         return {"loss": total + penalty, "y_pred": raw, "terms": terms}
 
-    def _record(self, prefix: str, means: list[float]) -> None:
+    def _record(self, prefix: str, means: list[float], observed: Collection[str]) -> None:
         names = self.criterion_.names
         weights = self.criterion_.weights.tolist()
         for name, mean in zip(names, means, strict=False):
-            if not math.isfinite(mean) or mean > self.loss_limit:
+            limit = self.loss_limit if prefix == "train" else math.inf
+            if not math.isfinite(mean) or mean > limit:
                 raise DivergenceError(
                     f"output {name!r}: training diverged in epoch {len(self.history)}, with a "
                     f"mean loss of {mean:.3g}. Lower `learning_rate`, or scale X."
@@ -123,7 +150,8 @@ class Net(NeuralNet):
         total = math.fsum(w * mean for w, mean in zip(weights, means, strict=False)) + means[-1]
         self.history.record(f"{prefix}_loss", total)
         for name, mean in zip(names, means, strict=False):
-            self.history.record(f"{prefix}_{name}_loss", mean)
+            if name in observed:
+                self.history.record(f"{prefix}_{name}_loss", mean)
         self.history.record(f"{prefix}_penalty", means[-1])
 
 
@@ -137,6 +165,7 @@ def make_net(
     batch_size: int,
     max_epochs: int,
     loss_limit: float,
+    callbacks: list[Any],
     device: str,
     verbose: int,
     seed: int,
@@ -153,11 +182,14 @@ def make_net(
         lr=learning_rate,
         batch_size=batch_size,
         max_epochs=max_epochs,
+        callbacks=callbacks,
         train_split=None,
         dataset=TrainingData,
         iterator_train=Batches,
         iterator_train__generator=torch.Generator().manual_seed(part_seed(seed, "batches")),
         iterator_train__skip_single_row=normalizes,
+        iterator_valid=Batches,
+        iterator_valid__batch_size=ROWS_AT_ONCE,
         device=device,
         verbose=verbose,
     )

@@ -36,11 +36,14 @@ class Objective(nn.Module):
         self.to(dtype)
 
     def forward(self, raw: Mapping[str, Tensor], labels: Mapping[str, Labels]) -> Tensor:
-        """Return the loss of every output, of shape (n_outputs,), in the order of the names."""
+        """Return the losses, of shape (n_outputs,), in the order of the names; 0 without labels."""
+        zero = self.weights.new_zeros(())
         return torch.stack(
             [
                 (loss(raw[name], labels[name].target) * labels[name].weight).sum()
                 / len(labels[name].target)
+                if name in labels
+                else zero
                 for name, loss in zip(self.names, self.losses, strict=True)
             ]
         )

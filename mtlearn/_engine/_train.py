@@ -1,24 +1,27 @@
 """One training run: from fitted heads and labels to a trained network."""
 
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import torch
+from skorch.callbacks import EarlyStopping
+from skorch.helper import predefined_split
 
-from mtlearn._engine._data import training_data
+from mtlearn._engine._data import Rows, TrainingData, training_data
 from mtlearn._engine._module import MultiOutputModule, build_module
-from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
+from mtlearn._engine._net import LOSS_LIMIT, Net, StopTraining, make_net
 from mtlearn._engine._objective import Objective
+from mtlearn._interrupts import Interrupts
 from mtlearn._torch_state import training_settings
-from mtlearn._typing import Array, Floats
-from mtlearn.exceptions import DivergenceError
+from mtlearn.exceptions import DivergenceError, TrainingInterruptedWarning
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["DTYPES", "Recipe", "history_rows", "train"]
+__all__ = ["DTYPES", "Recipe", "best_epoch", "history_rows", "train"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -38,6 +41,8 @@ class Recipe:
     alpha: float
     batch_size: int | str
     max_epochs: int | str
+    early_stopping: bool
+    n_iter_no_change: int
     device: str
     dtype: str
     n_threads: int | None
@@ -77,8 +82,17 @@ class Recipe:
         """Hold torch's thread count and generator as the run needs them."""
         return training_settings(self.n_threads, self.seed)
 
-    def make_net(self, module: MultiOutputModule, heads: Mapping[str, Head]) -> Net:
-        """Return the skorch net that trains the network."""
+    def make_net(
+        self, module: MultiOutputModule, heads: Mapping[str, Head], monitor: str = "valid_loss"
+    ) -> Net:
+        """Return the skorch net that trains the network; `monitor` names the loss that stops it."""
+        stopper = EarlyStopping(
+            monitor=monitor,
+            patience=self.n_iter_no_change,
+            threshold=0,
+            threshold_mode="abs",
+            load_best=True,
+        )
         return make_net(
             module,
             Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
@@ -88,6 +102,7 @@ class Recipe:
             batch_size=int(self.batch_size),
             max_epochs=int(self.max_epochs),
             loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
+            callbacks=[("early_stopping", stopper)] if self.early_stopping else [],
             device=self.device,
             verbose=self.verbose,
             seed=self.seed,
@@ -98,9 +113,9 @@ def train(
     recipe: Recipe,
     trunk: Trunk,
     heads: Mapping[str, Head],
-    X: Array,
-    targets: Mapping[str, Array],
-    weights: Mapping[str, Floats],
+    rows: Rows,
+    validation: Rows | None = None,
+    main_output: str | None = None,
 ) -> tuple[MultiOutputModule, Net | None, Recipe]:
     """Build the network and train it.
 
@@ -112,10 +127,12 @@ def train(
         The specification of the trunk.
     heads : mapping of str to Head
         The fitted heads of all outputs.
-    X : ndarray of shape (n_samples, n_features)
-        The rows.
-    targets, weights : mapping of str to ndarray
-        The labels of each output and their weights, zero where a label is missing.
+    rows : Rows
+        What to train on.
+    validation : Rows, default=None
+        What to watch the losses on; None to watch none.
+    main_output : str, default=None
+        The output whose loss stops the training; None for the total.
 
     Returns
     -------
@@ -130,27 +147,62 @@ def train(
     ------
     DivergenceError
         If a loss or a weight leaves the finite numbers.
+
+    Warns
+    -----
+    TrainingInterruptedWarning
+        If Ctrl-C or SIGTERM ended the training.
     """
     check_device(recipe.device)
     trained = recipe.trained(heads)
     dtype = DTYPES[recipe.dtype]
-    with recipe.settings():
-        module = recipe.build(trunk, heads, X.shape[1])
-        data = training_data(X, targets, weights, trained, dtype, recipe.device)
+    with recipe.settings(), Interrupts() as interrupts:
+        module = recipe.build(trunk, heads, rows.X.shape[1])
+        data = training_data(rows, trained, dtype, recipe.device)
         recipe = recipe.for_rows(max(len(data), 1))
         if not trained:
             return module.eval(), None, recipe
-        net = recipe.make_net(module, heads)
-        # skorch's partial_fit would swallow an interrupt and return a half-trained net.
-        net.notify("on_train_begin", X=data, y=None)
-        net.fit_loop(data)
-        net.notify("on_train_end", X=data, y=None)
+        watched = None
+        if validation is not None:
+            watched = training_data(validation, trained, dtype, recipe.device)
+        alone = watched is not None and main_output in watched.labels
+        monitor = f"valid_{main_output}_loss" if alone else "valid_loss"
+        net = recipe.make_net(module, heads, monitor)
+        net.interrupts = interrupts
+        _run(net, data, watched)
     if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
         raise DivergenceError(
             f"training diverged in epoch {len(net.history)}: a weight is not finite. Lower "
             f"`learning_rate`, or scale X."
         )
     return module.eval(), net, recipe
+
+
+def _run(net: Net, data: TrainingData, watched: TrainingData | None) -> None:
+    """Run all epochs, or until a signal or a callback stops them."""
+    net.train_split = None if watched is None else predefined_split(watched)
+    # skorch's partial_fit does the same, but would swallow an interrupt from anywhere.
+    net.notify("on_train_begin", X=data, y=None)
+    with suppress(StopTraining):
+        net.fit_loop(data)
+    net.notify("on_train_end", X=data, y=None)
+    if net.interrupts.received is not None:
+        warnings.warn(
+            f"{net.interrupts.received} ended the training in epoch {len(net.history)}; the "
+            f"estimator keeps the best weights so far, or the last ones without validation.",
+            TrainingInterruptedWarning,
+            stacklevel=2,
+        )
+
+
+def best_epoch(net: Net | None) -> int:
+    """Return the epoch, from 1 on, that the weights are of; 0 if there was none."""
+    if net is None:
+        return 0
+    for name, callback in net.callbacks_:
+        if name == "early_stopping" and callback.best_epoch_:
+            return int(callback.best_epoch_)
+    return len(net.history)
 
 
 def check_device(device: str) -> None:
@@ -188,5 +240,9 @@ def history_rows(
             )
         row |= {f"{name}_weight": loss_weights[name] for name in heads}
         row["penalty"] = epoch["train_penalty"]
+        if "valid_loss" in epoch:
+            row["val_loss"] = epoch["valid_loss"] + extra
+            names = [name for name in heads if f"valid_{name}_loss" in epoch]
+            row |= {f"val_{name}_loss": epoch[f"valid_{name}_loss"] for name in names}
         rows.append(row)
     return rows

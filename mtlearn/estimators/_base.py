@@ -1,7 +1,7 @@
 """What the estimators share: their parameters, the fit, the raw predictions, the pickled state."""
 
 from abc import ABC
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -10,34 +10,34 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from mtlearn._engine._module import MultiOutputModule, all_tensors
+from mtlearn._engine._data import Rows
+from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._net import Net
 from mtlearn._engine._optimizers import OPTIMIZERS
-from mtlearn._engine._predict import raw_outputs
-from mtlearn._engine._train import DTYPES, Recipe, history_rows, train
+from mtlearn._engine._train import DTYPES, Recipe, best_epoch, history_rows, train
 from mtlearn._params import NestedParams
 from mtlearn._random import root_seed
-from mtlearn._sklearn import Interval, StrOptions
+from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array, ArrayLike, SampleWeight
-from mtlearn._validation import naming
+from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import (
     find_heads,
-    find_label_weights,
     find_loss_weights,
-    labels_of,
 )
-from mtlearn.exceptions import DivergenceError
-from mtlearn.heads import ClassHead, Head
+from mtlearn.estimators._predictions import Predictions
+from mtlearn.estimators._state import NumpyState
+from mtlearn.estimators._validation import AUTO_ROWS, hold_out
+from mtlearn.heads import Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import MLP, Trunk, as_trunk
 
 __all__ = ["BaseMultiOutputNet"]
 
 
-class BaseMultiOutputNet(NestedParams, ABC):
+class BaseMultiOutputNet(Predictions, NumpyState, NestedParams, ABC):
     """One network for several outputs, whatever form ``y`` has.
 
     Subclasses say how ``y`` becomes Targets and how predictions of each output become what their
@@ -58,6 +58,9 @@ class BaseMultiOutputNet(NestedParams, ABC):
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), HasMethods("split")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *DTYPES})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -72,6 +75,7 @@ class BaseMultiOutputNet(NestedParams, ABC):
     loss_weights_: dict[str, float]
     history_: list[dict[str, float]]
     n_iter_: int
+    best_epoch_: int
     n_features_in_: int
     _recipe: Recipe
 
@@ -88,6 +92,9 @@ class BaseMultiOutputNet(NestedParams, ABC):
         alpha: float = 2e-3,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        early_stopping: bool | str = "auto",
+        validation_fraction: Any = 0.1,
+        n_iter_no_change: int = 10,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
         n_threads: int | None = 1,
@@ -104,6 +111,9 @@ class BaseMultiOutputNet(NestedParams, ABC):
         self.alpha = alpha
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.device = device
         self.dtype = dtype
         self.n_threads = n_threads
@@ -122,11 +132,22 @@ class BaseMultiOutputNet(NestedParams, ABC):
         y: Targets,
         sample_weight: SampleWeight,
         heads: Mapping[str, Head] | None,
+        *,
+        main_output: str | None,
+        validation: tuple[ArrayLike, Targets, SampleWeight] | None,
+        groups: ArrayLike | None,
     ) -> Self:
         """Fit all outputs; whatever fails leaves the estimator as it was."""
         before = self.__dict__.copy()
         try:
-            return self._fit_checked(self._check_X(X, reset=True), y, sample_weight, heads)
+            rows = self._check_X(X, reset=True)
+            self._check_rows(rows, y)
+            fitted = find_heads(y, heads, self._owner)
+            all_rows = Rows(rows, *self._labels(y, fitted, sample_weight))
+            held = None
+            if validation is not None:
+                held = self._check_held(*validation, fitted, main_output)
+            return self._fit_checked(all_rows, held, fitted, main_output, groups)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -134,39 +155,70 @@ class BaseMultiOutputNet(NestedParams, ABC):
 
     def _fit_checked(
         self,
-        X: Array,
-        y: Targets,
-        sample_weight: SampleWeight,
-        heads: Mapping[str, Head] | None,
+        rows: Rows,
+        held: Rows | None,
+        heads: dict[str, Head],
+        main_output: str | None,
+        groups: ArrayLike | None,
     ) -> Self:
-        self._check_rows(X, y)
-        fitted = find_heads(y, heads, self._owner)
-        names = list(fitted)
+        names = list(heads)
         loss_weights = find_loss_weights(self.loss_weights, names, self._owner)
-        labels, weights = self._labels(y, fitted, sample_weight)
-        recipe = self._make_recipe(X, loss_weights)
-        for name, head in fitted.items():
-            with naming(f"{self._owner}: output {name!r}"), recipe.settings():
-                head.fit(labels[name], weights[name], normalize=recipe.normalize_losses)
-        with naming(self._owner):
+        recipe = self._make_recipe(rows.X, loss_weights, held)
+        with naming(self._owner), recipe.settings():
+            for name, head in heads.items():
+                head.note(rows.targets[name], rows.weights[name])
+            if held is None and recipe.early_stopping:
+                head = None if main_output is None else heads[main_output]
+                rows, held = hold_out(
+                    rows, self.validation_fraction, main_output, head, groups, recipe.seed
+                )
+            for name, head in heads.items():
+                with naming(f"output {name!r}"):
+                    labels, weight = rows.targets[name], rows.weights[name]
+                    head.fit(labels, weight, normalize=recipe.normalize_losses)
             trunk = clone(as_trunk(self.trunk))
             trunk.check_params()
-            module, net, recipe = train(recipe, trunk, fitted, X, labels, weights)
+            module, net, recipe = train(recipe, trunk, heads, rows, held, main_output)
         self.output_names_ = names
-        self.heads_ = fitted
+        self.heads_ = heads
         self.trunk_ = trunk
         self.loss_weights_ = loss_weights
         self.module_ = module
-        self.history_ = history_rows(net, fitted, loss_weights)
+        self.history_ = history_rows(net, heads, loss_weights)
         if net is None:
             self.__dict__.pop("net_", None)
         else:
             self.net_ = net
         self.n_iter_ = len(self.history_)
+        self.best_epoch_ = best_epoch(net)
         self._recipe = recipe
         return self
 
-    def _make_recipe(self, X: Array, loss_weights: Mapping[str, float]) -> Recipe:
+    def _check_held(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head],
+        main_output: str | None,
+    ) -> Rows:
+        """Return the validation rows that the user gave."""
+        rows = self._check_X(X, reset=False)
+        self._check_rows(rows, y)
+        targets = [head.target or name for name, head in heads.items()]
+        check_known(y, targets, subject=f"{self._owner}: `y_val`", noun="target")
+        known = {name: head for name, head in heads.items() if (head.target or name) in list(y)}
+        if main_output is not None and main_output not in known:
+            raise ValueError(
+                f"{self._owner}: `y_val` must hold the target of the main output "
+                f"{main_output!r}. Got {list(y)}."
+            )
+        return Rows(rows, *self._labels(y, known, sample_weight))
+
+    def _make_recipe(
+        self, X: Array, loss_weights: Mapping[str, float], held: Rows | None
+    ) -> Recipe:
+        stops = self.early_stopping
         return Recipe(
             loss_weights=dict(loss_weights),
             normalize_losses=bool(self.normalize_losses),
@@ -175,6 +227,10 @@ class BaseMultiOutputNet(NestedParams, ABC):
             alpha=float(self.alpha),
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
+            early_stopping=(
+                len(X) >= AUTO_ROWS or held is not None if stops == "auto" else bool(stops)
+            ),
+            n_iter_no_change=int(self.n_iter_no_change),
             device=str(self.device),
             dtype=str(X.dtype) if self.dtype == "auto" else self.dtype,
             n_threads=self.n_threads,
@@ -182,126 +238,11 @@ class BaseMultiOutputNet(NestedParams, ABC):
             seed=root_seed(self.random_state),
         )
 
-    def _raw(self, X: ArrayLike) -> dict[str, Array]:
-        """Return the raw values of every output."""
-        check_is_fitted(self)
-        rows = self._check_X(X, reset=False)
-        raw = raw_outputs(self.module_, self.heads_, rows, DTYPES[self._recipe.dtype])
-        for name, values in raw.items():
-            self._check_finite(name, values)
-        return raw
-
-    def _predict(self, X: ArrayLike) -> dict[str, Array]:
-        """Return the predictions of every output."""
-        predicted = {}
-        for name, raw in self._raw(X).items():
-            predicted[name] = self.heads_[name].decode(raw)
-            if not isinstance(self.heads_[name], ClassHead):
-                self._check_finite(name, predicted[name])
-        return {name: predicted[name] for name in self.output_names_}
-
-    def _predict_proba(self, X: ArrayLike) -> dict[str, Array]:
-        """Return the class probabilities of every output that has classes."""
-        raw = self._raw(X)
-        return {
-            name: head.decode_proba(raw[name])
-            for name, head in self.heads_.items()
-            if isinstance(head, ClassHead)
-        }
-
-    def _scores(
-        self,
-        X: ArrayLike,
-        y: Targets,
-        sample_weight: SampleWeight,
-        names: Collection[str] | None = None,
-    ) -> dict[str, float]:
-        """Return the default score of the outputs, by default of all that learn a target of `y`."""
-        predicted = self._predict(X)
-        self._check_rows(next(iter(predicted.values())), y)
-        heads = {
-            name: head
-            for name, head in self.heads_.items()
-            if (head.target or name) in list(y) and (names is None or name in names)
-        }
-        labels, weights = self._labels(y, heads, sample_weight)
-        scores = {}
-        for name, head in heads.items():
-            with naming(f"{self._owner}: output {name!r}"):
-                if labels[name].shape[1:] != predicted[name].shape[1:]:
-                    raise ValueError(
-                        f"the labels must have the shape {predicted[name].shape}, as in fit. Got "
-                        f"{labels[name].shape}."
-                    )
-                scores[name] = head.score(labels[name], predicted[name], weights[name])
-        return scores
-
-    def _labels(
-        self, y: Targets, heads: Mapping[str, Head], sample_weight: SampleWeight
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
-        labels = labels_of(y, heads)
-        return labels, find_label_weights(labels, sample_weight, self.missing_targets, self._owner)
-
-    def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
-        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
-
-    def _check_rows(self, X: Array, y: Targets) -> None:
-        if len(y) != len(X):
-            raise ValueError(
-                f"{self._owner}: `y` must have as many rows as X, {len(X)}. Got {len(y)} rows of "
-                f"the targets {list(y)}."
-            )
-
-    def _check_finite(self, name: str, values: Array) -> None:
-        bad = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-        if bad.any():
-            raise DivergenceError(
-                f"{self._owner}: output {name!r}: the predictions of {int(bad.sum())} of "
-                f"{len(bad)} rows are not finite. Scale X, or lower `learning_rate` and fit again."
-            )
-
-    @property
-    def _owner(self) -> str:
-        return type(self).__name__
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return numpy arrays and plain values: no skorch net, no torch module."""
-        state: dict[str, Any] = dict(super().__getstate__())  # pyright: ignore[reportCallIssue, reportArgumentType]
-        state.pop("net_", None)
-        module = state.pop("module_", None)
-        if module is not None:
-            state["_weights"] = {
-                name: tensor.detach().cpu().numpy() for name, tensor in all_tensors(module).items()
-            }
-            state["history_"] = _to_columns(self.history_)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        weights = state.pop("_weights", None)
-        super().__setstate__(state)
-        if weights is not None:
-            self._recipe = self._recipe.on_this_machine()
-            module = self._recipe.build(self.trunk_, self.heads_, self.n_features_in_)
-            with torch.no_grad():
-                for name, tensor in all_tensors(module).items():
-                    tensor.copy_(torch.tensor(weights[name]))
-            self.module_ = module.eval()
-            self.history_ = _to_rows(state["history_"])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _to_columns(rows: list[dict[str, float]]) -> dict[str, Array]:
-    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-
-
-def _to_rows(columns: dict[str, Array]) -> list[dict[str, float]]:
-    lists = [values.tolist() for values in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]

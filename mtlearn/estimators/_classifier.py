@@ -65,6 +65,15 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold rows out and to stop once the loss on them no longer falls, with the weights
+        of the best epoch. It is the loss of ``"y"``, else the total. "auto" for
+        10,000 rows or more, and wherever ``X_val`` is given.
+    validation_fraction : float or cross-validation splitter, default=0.1
+        The share of rows to hold out, stratified if ``"y"`` has classes; or a splitter, such as
+        ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
+    n_iter_no_change : int, default=10
+        How many epochs in a row may be no better than the best before training stops.
     device : str or torch.device, default="cpu"
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -92,13 +101,16 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         The net that trained it; not pickled, but made anew when asked for.
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
-        ``penalty``, such that ``loss == sum(weight * loss) + penalty``.
+        ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
+        ``val_loss`` and ``val_<output>_loss``.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     classes_ : ndarray of shape (n_classes,), or list of that
         The classes of `y`; a list for a matrix of several classes per column.
     n_iter_ : int
         The number of epochs.
+    best_epoch_ : int
+        The epoch, from 1 on, that the weights are of: the last one without early stopping.
     n_features_in_ : int
         The number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -141,6 +153,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         alpha: float = 2e-3,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        early_stopping: bool | str = "auto",
+        validation_fraction: Any = 0.1,
+        n_iter_no_change: int = 10,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
         n_threads: int | None = 1,
@@ -158,6 +173,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             alpha=alpha,
             batch_size=batch_size,
             max_epochs=max_epochs,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
             device=device,
             dtype=dtype,
             n_threads=n_threads,
@@ -168,7 +186,16 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
-        self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None, *, aux: Any = None
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        aux: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: Any = None,
+        sample_weight_val: SampleWeight = None,
     ) -> Self:
         """Learn `y`, and the auxiliary targets with it.
 
@@ -184,6 +211,14 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         aux : Targets, dict of array-like or DataFrame, default=None
             Auxiliary targets of the same rows by name, of any kind. scikit-learn splits Targets
             and DataFrames together with the rows, but not a plain dict.
+        groups : array-like of shape (n_samples,), default=None
+            Groups for the splitter in `validation_fraction`.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows to watch the losses on, in place of held-out ones.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their `y`.
+        sample_weight_val : array-like of shape (n_val,) or mapping of str to that, default=None
+            Their weights.
 
         Returns
         -------
@@ -214,7 +249,15 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
                     f"{self._owner}: `class_weight` must be None where `heads` has {name!r}. Got "
                     f"{self.class_weight!r}; give it to that head."
                 )
-        self._fit(X, targets, sample_weight, heads)
+        held = (
+            None
+            if X_val is None
+            else (X_val, self._own_targets(y_val, list(own)), sample_weight_val)
+        )
+        main = ARRAY_NAME if list(own) == [ARRAY_NAME] else None
+        self._fit(
+            X, targets, sample_weight, heads, main_output=main, validation=held, groups=groups
+        )
         self._own_names = list(own)
         return self
 
@@ -271,7 +314,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             right.
         """
         check_is_fitted(self)
-        own = self._own_targets(y, fitted=True)
+        own = self._own_targets(y, self._own_names)
         scores = self._scores(X, own, sample_weight)
         return float(np.mean([scores[name] for name in self._own_names]))
 
@@ -284,8 +327,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     def _one_or_list(self, values: list[Array]) -> Any:
         return values[0] if self._own_names == [ARRAY_NAME] else values
 
-    def _own_targets(self, y: Any, *, fitted: bool = False) -> Targets:
-        """Return `y` as one output, or as one per column: as in fit, once fitted."""
+    def _own_targets(self, y: Any, names: list[str] | None = None) -> Targets:
+        """Return `y` as one output, or as one per column; as those named, if any are."""
         refuse_names(y, self._owner)
         y = check_array(
             y,
@@ -304,13 +347,13 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         columns = Targets(
             {f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])} if y.ndim == 2 else {}
         )
-        if not fitted:
+        if names is None:
             return Targets({ARRAY_NAME: y}) if y.ndim == 1 or is_indicator(y) else columns
-        if self._own_names == [ARRAY_NAME]:
+        if names == [ARRAY_NAME]:
             return Targets({ARRAY_NAME: y})
-        if list(columns) != self._own_names:
+        if list(columns) != names:
             raise ValueError(
-                f"{self._owner}: `y` must have {len(self._own_names)} columns, as in fit. Got the "
+                f"{self._owner}: `y` must have {len(names)} columns, as in fit. Got the "
                 f"shape {y.shape}."
             )
         return columns

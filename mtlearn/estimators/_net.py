@@ -67,6 +67,15 @@ class MultiOutputNet(BaseMultiOutputNet):
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold rows out and to stop once the loss on them no longer falls, with the weights
+        of the best epoch. It is the loss of the main output, if there is one, else the total.
+        "auto" for 10,000 rows or more, and wherever ``X_val`` is given.
+    validation_fraction : float or cross-validation splitter, default=0.1
+        The share of rows to hold out, stratified if the main output has classes; or a splitter,
+        such as ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
+    n_iter_no_change : int, default=10
+        How many epochs in a row may be no better than the best before training stops.
     device : str or torch.device, default="cpu"
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -94,13 +103,16 @@ class MultiOutputNet(BaseMultiOutputNet):
         The net that trained it; not pickled, but made anew when asked for.
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
-        ``penalty``, such that ``loss == sum(weight * loss) + penalty``.
+        ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
+        ``val_loss`` and ``val_<output>_loss``.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     classes_ : dict of str to ndarray
         The classes of every output that has some; their array alone if `y` was an array.
     n_iter_ : int
         The number of epochs.
+    best_epoch_ : int
+        The epoch, from 1 on, that the weights are of: the last one without early stopping.
     n_features_in_ : int
         The number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -161,6 +173,9 @@ class MultiOutputNet(BaseMultiOutputNet):
         alpha: float = 2e-3,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        early_stopping: bool | str = "auto",
+        validation_fraction: Any = 0.1,
+        n_iter_no_change: int = 10,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
         n_threads: int | None = 1,
@@ -178,6 +193,9 @@ class MultiOutputNet(BaseMultiOutputNet):
             alpha=alpha,
             batch_size=batch_size,
             max_epochs=max_epochs,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
             device=device,
             dtype=dtype,
             n_threads=n_threads,
@@ -187,7 +205,17 @@ class MultiOutputNet(BaseMultiOutputNet):
         self.main_output = main_output
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: Any = None,
+        sample_weight_val: SampleWeight = None,
+    ) -> Self:
         """Learn all targets of `y`.
 
         Parameters
@@ -198,6 +226,14 @@ class MultiOutputNet(BaseMultiOutputNet):
             The targets by name. An array is one target named ``"y"``.
         sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
             Weights of the rows, for all outputs or by output; ones for an output not named.
+        groups : array-like of shape (n_samples,), default=None
+            Groups for the splitter in `validation_fraction`.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows to watch the losses on, in place of held-out ones.
+        y_val : Targets, dict of array-like, DataFrame or array-like, default=None
+            Their targets; the main output's at least.
+        sample_weight_val : array-like of shape (n_val,) or mapping of str to that, default=None
+            Their weights.
 
         Returns
         -------
@@ -215,7 +251,18 @@ class MultiOutputNet(BaseMultiOutputNet):
         if self.main_output is not None:
             names = [*targets, *(self.heads or {})]
             check_known([self.main_output], names, subject=f"{self._owner}: `main_output`")
-        self._fit(X, targets, sample_weight, self.heads)
+        held = None
+        if X_val is not None:
+            held = X_val, as_targets(y_val, f"{self._owner} (y_val)")[0], sample_weight_val
+        self._fit(
+            X,
+            targets,
+            sample_weight,
+            self.heads,
+            main_output=self.main_output,
+            validation=held,
+            groups=groups,
+        )
         self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
         return self
 

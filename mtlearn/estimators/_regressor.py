@@ -55,6 +55,15 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold rows out and to stop once the loss on them no longer falls, with the weights
+        of the best epoch. It is the loss of ``"y"``, else the total. "auto" for
+        10,000 rows or more, and wherever ``X_val`` is given.
+    validation_fraction : float or cross-validation splitter, default=0.1
+        The share of rows to hold out, stratified if ``"y"`` has classes; or a splitter, such as
+        ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
+    n_iter_no_change : int, default=10
+        How many epochs in a row may be no better than the best before training stops.
     device : str or torch.device, default="cpu"
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -82,11 +91,14 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         The net that trained it; not pickled, but made anew when asked for.
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
-        ``penalty``, such that ``loss == sum(weight * loss) + penalty``.
+        ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
+        ``val_loss`` and ``val_<output>_loss``.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     n_iter_ : int
         The number of epochs.
+    best_epoch_ : int
+        The epoch, from 1 on, that the weights are of: the last one without early stopping.
     n_features_in_ : int
         The number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -110,7 +122,16 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
-        self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None, *, aux: Any = None
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        aux: Any = None,
+        groups: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: Any = None,
+        sample_weight_val: SampleWeight = None,
     ) -> Self:
         """Learn `y`, and the auxiliary targets with it.
 
@@ -126,6 +147,14 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         aux : Targets, dict of array-like or DataFrame, default=None
             Auxiliary targets of the same rows by name, of any kind. scikit-learn splits Targets
             and DataFrames together with the rows, but not a plain dict.
+        groups : array-like of shape (n_samples,), default=None
+            Groups for the splitter in `validation_fraction`.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Rows to watch the losses on, in place of held-out ones.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their `y`.
+        sample_weight_val : array-like of shape (n_val,) or mapping of str to that, default=None
+            Their weights.
 
         Returns
         -------
@@ -146,7 +175,20 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
                 f"{self._owner}: the head of 'y' must predict numbers. Got "
                 f"{heads[ARRAY_NAME]!r}; use MultiOutputNetClassifier for classes."
             )
-        return self._fit(X, targets, sample_weight, heads)
+        held = (
+            None
+            if X_val is None
+            else (X_val, Targets({ARRAY_NAME: self._check_y(y_val)}), sample_weight_val)
+        )
+        return self._fit(
+            X,
+            targets,
+            sample_weight,
+            heads,
+            main_output=ARRAY_NAME,
+            validation=held,
+            groups=groups,
+        )
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict `y`.

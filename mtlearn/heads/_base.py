@@ -63,6 +63,17 @@ class Head(Part, ABC):
     constant_loss_: float
     is_constant_: bool
 
+    def note(self, y: Array, weight: Floats) -> None:
+        """Take note of all labels of a fit, before some rows are held out of the training.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_columns)
+            The labels.
+        weight : ndarray of the shape of `y`
+            Their weights, zero where a label is missing.
+        """
+
     @abstractmethod
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
         """Learn the encoding of a target from its labels of positive weight.

@@ -111,6 +111,10 @@ class Classification(ClassHead):
         self.at = at
         self.target = target
 
+    def note(self, y: Array, weight: Floats) -> None:
+        """Take note of the classes, so that held-out rows may have all of them."""
+        self._noted = homogeneous(y[weight > 0]) if y.ndim == 1 else None
+
     def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
         """Learn the classes, their weights and their frequencies; see `Head.fit`."""
         if y.ndim != 1:
@@ -120,6 +124,7 @@ class Classification(ClassHead):
             )
         labels = homogeneous(y[weight > 0])
         self.classes_ = self._find_classes(labels)
+        self._noted = None
         n_classes = len(self.classes_)
         codes = self._codes(labels)
         mass = np.zeros(n_classes)
@@ -175,8 +180,9 @@ class Classification(ClassHead):
         return float(accuracy_score(labels, predicted[present], sample_weight=weight[present]))
 
     def _find_classes(self, labels: Array) -> Array:
+        noted = getattr(self, "_noted", None)
         try:
-            found = np.unique(labels)
+            found = np.unique(labels if noted is None else noted)
         except TypeError as error:
             raise ValueError(
                 f"Classification needs labels of one kind that can be sorted: {error}."

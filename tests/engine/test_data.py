@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtlearn._engine._data import Batches, Labels, TrainingData, training_data
+from mtlearn._engine._data import Batches, Labels, Rows, TrainingData, training_data
 from mtlearn.heads import Classification, MultiLabel, Regression
 
 N = 10
@@ -17,7 +17,7 @@ def prepare(targets, weights, dtype=torch.float64, **heads):
     fitted = {
         name: head.fit(targets[name], weights[name], normalize=True) for name, head in heads.items()
     }
-    return training_data(X, targets, weights, fitted, dtype, "cpu"), fitted
+    return training_data(Rows(X, targets, weights), fitted, dtype, "cpu"), fitted
 
 
 def rows_data(n=N):
@@ -96,7 +96,7 @@ def test_data_share_no_memory_with_the_callers_arrays():
     ones = np.ones(N)
     head = Regression().fit(NUMBER, ones, normalize=True)
     data = training_data(
-        rows, {"a": NUMBER}, {"a": ones}, {"a": head}, torch.float64, torch.device("cpu")
+        Rows(rows, {"a": NUMBER}, {"a": ones}), {"a": head}, torch.float64, torch.device("cpu")
     )
     data.X.zero_()
     np.testing.assert_array_equal(rows, X)

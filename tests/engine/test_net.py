@@ -6,7 +6,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from mtlearn._engine._data import training_data
+from mtlearn._engine._data import Batches, Rows, training_data
 from mtlearn._engine._module import build_module
 from mtlearn._engine._net import make_net
 from mtlearn._engine._objective import Objective, l2_penalty
@@ -32,13 +32,14 @@ def make(trunk=None, **changes):
         "batch_size": 10,
         "max_epochs": 3,
         "loss_limit": 1e6,
+        "callbacks": [],
         "device": "cpu",
         "verbose": 0,
         "seed": 0,
     }
     module = build_module(trunk or MLP((4,)), heads, 3, 0, torch.float64)
     objective = Objective(heads, WEIGHTS, torch.float64)
-    data = training_data(X, y, ones, heads, torch.float64, "cpu")
+    data = training_data(Rows(X, y, ones), heads, torch.float64, "cpu")
     return make_net(module, objective, **settings | changes), data
 
 
@@ -94,7 +95,7 @@ def test_validation_step_has_the_same_total_without_gradients():
 def test_validation_epoch_is_recorded_under_its_own_prefix():
     net, data = make()
     net.partial_fit(data)
-    net.run_single_epoch([data[torch.arange(N)]], False, "valid", net.validation_step)
+    net.run_single_epoch(Batches(data, N), False, "valid", net.validation_step)
     assert {"valid_loss", "valid_kind_loss", "valid_number_loss"} <= set(net.history[-1])
     assert not net.module_.training
 

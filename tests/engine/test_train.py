@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mtlearn._engine._data import Rows
 from mtlearn._engine._train import Recipe, history_rows, train
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import Classification, Regression
@@ -26,6 +27,8 @@ def make_recipe(**changes):
         "alpha": 1e-3,
         "batch_size": "auto",
         "max_epochs": 4,
+        "early_stopping": False,
+        "n_iter_no_change": 10,
         "device": "cpu",
         "dtype": "float64",
         "n_threads": 1,
@@ -43,7 +46,7 @@ def make_heads(normalize=True):
 def run(recipe=None, heads=None, trunk=None, weights=None):
     heads = heads or make_heads()
     weights = weights or {name: np.ones(N) for name in Y}
-    module, net, _ = train(recipe or make_recipe(), trunk or MLP((4,)), heads, X, Y, weights)
+    module, net, _ = train(recipe or make_recipe(), trunk or MLP((4,)), heads, Rows(X, Y, weights))
     return module, net, heads
 
 

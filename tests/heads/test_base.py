@@ -168,7 +168,5 @@ def test_a_head_of_ones_own_trains():
 
 @pytest.mark.parametrize("sizes", [(0,), (-1,), (2.5,), ("a",)])
 def test_layer_sizes_must_be_positive_integers(sizes):
-    with pytest.raises(
-        ValueError, match=r"`hidden_layer_sizes` of Half must hold positive"
-    ):
+    with pytest.raises(ValueError, match=r"`hidden_layer_sizes` of Half must hold positive"):
         Half(hidden_layer_sizes=sizes).check_params()

@@ -1,0 +1,52 @@
+"""Signals are remembered inside the block, and act as before outside."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from mtlearn._interrupts import Interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_remembered_and_the_handler_restored(number):
+    before = signal.getsignal(number)
+    with Interrupts() as interrupts:
+        assert interrupts.received is None
+        os.kill(os.getpid(), number)
+        assert interrupts.received == signal.Signals(number).name
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_acts_at_once():
+    with pytest.raises(KeyboardInterrupt, match=r"^$"), Interrupts() as interrupts:  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.received == "SIGINT"
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_user_is_left_alone():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append("user"))
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert seen == ["user"]
+        assert interrupts.received is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_handle_no_signals():
+    received = []
+
+    def run():
+        with Interrupts() as interrupts:
+            received.append(interrupts.received)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert received == [None]
