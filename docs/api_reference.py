@@ -7,7 +7,12 @@ title to the pages that describe them. The names are checked against ``__all__``
 API = {
     "Estimators": {
         "module": "mtlearn",
-        "names": ["MultiOutputNet", "MultiOutputNetRegressor", "MultiOutputNetClassifier"],
+        "names": [
+            "MultiOutputNet",
+            "MultiOutputNetRegressor",
+            "MultiOutputNetClassifier",
+            "OutputView",
+        ],
     },
     "Targets": {
         "module": "mtlearn",
@@ -28,7 +33,12 @@ API = {
 }
 
 PAGES = {
-    "Estimators": ["estimators/net", "estimators/regressor", "estimators/classifier"],
+    "Estimators": [
+        "estimators/net",
+        "estimators/regressor",
+        "estimators/classifier",
+        "estimators/view",
+    ],
     "Targets": ["targets"],
     "Heads": [
         "heads/regression",

@@ -11,6 +11,7 @@ from mtlearn.estimators import (  # noqa: E402
     MultiOutputNet,
     MultiOutputNetClassifier,
     MultiOutputNetRegressor,
+    OutputView,
 )
 from mtlearn.targets import Targets  # noqa: E402
 
@@ -18,6 +19,7 @@ __all__ = [
     "MultiOutputNet",
     "MultiOutputNetClassifier",
     "MultiOutputNetRegressor",
+    "OutputView",
     "Targets",
     "__version__",
     "exceptions",

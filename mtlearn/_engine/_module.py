@@ -1,6 +1,6 @@
 """The network of one estimator: a trunk and a head for each output."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,13 +38,33 @@ class MultiOutputModule(nn.Module):
         self.taps = [taps[name] for name in self.names]
         self.heads = nn.ModuleList(heads[name] for name in self.names)
 
-    def forward(self, X: Batch) -> dict[str, Tensor]:
-        """Return the raw values of every output."""
+    def forward(self, X: Batch, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Return the raw values of the outputs named, by default of all."""
         features = self.trunk(X)
         return {
             name: head(features if tap is None else features[tap])
             for name, tap, head in zip(self.names, self.taps, self.heads, strict=True)
+            if names is None or name in names
         }
+
+    def embed(self, X: Batch, at: str | None = None) -> Tensor:
+        """Return a tensor of the trunk: the one of that name, or the only one."""
+        features = self.trunk(X)
+        tensors: dict[str | None, Tensor] = (
+            {None: features} if isinstance(features, Tensor) else dict(features)
+        )
+        return tensors[_find_tap("embed: `at`", at, dict.fromkeys(tensors, 0))]
+
+    def without(self, names: Collection[str]) -> "MultiOutputModule":
+        """Return the network without some heads; the others and the trunk are shared."""
+        kept = {
+            name: (tap, head)
+            for name, tap, head in zip(self.names, self.taps, self.heads, strict=True)
+            if name not in names
+        }
+        heads = {name: head for name, (_, head) in kept.items()}
+        taps = {name: tap for name, (tap, _) in kept.items()}
+        return MultiOutputModule(self.trunk, heads, taps).train(self.training)
 
 
 def all_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -85,7 +105,7 @@ def build_module(
         widths = _dry_run(body, n_features, dtype)
     taps, built = {}, {}
     for name, head in sorted(heads.items()):
-        taps[name] = _find_tap(name, head.at, widths)
+        taps[name] = _find_tap(f"output {name!r}: `at` of the head", head.at, widths)
         with seeded(part_seed(seed, f"head/{name}")):
             built[name] = head.build(widths[taps[name]]).to(dtype)
     return MultiOutputModule(body, built, taps).train()
@@ -116,19 +136,18 @@ def _dry_run(body: nn.Module, n_features: int, dtype: torch.dtype) -> dict[str |
     return {name: tensor.shape[1] for name, tensor in tensors.items()}
 
 
-def _find_tap(output: str, at: str | None, widths: Mapping[str | None, int]) -> str | None:
+def _find_tap(subject: str, at: str | None, widths: Mapping[str | None, int]) -> str | None:
     names = [name for name in widths if name is not None]
     if at is None:
         if len(widths) == 1:
             return next(iter(widths))
         raise ValueError(
-            f"output {output!r}: `trunk` returns several tensors, so `at` of the head must name "
-            f"one of {sorted(names)}."
+            f"{subject} must name one of {sorted(names)}, because `trunk` returns several tensors."
         )
     if not names:
         raise ValueError(
-            f"output {output!r}: `trunk` returns one tensor without a name, so `at` of the head "
-            f"must be None. Got {at!r}; let the trunk return a dict of named tensors."
+            f"{subject} must be None, because `trunk` returns one tensor without a name. Got "
+            f"{at!r}; let the trunk return a dict of named tensors."
         )
-    check_known([at], names, subject=f"output {output!r}: `at` of the head", noun="trunk tensor")
+    check_known([at], names, subject=subject, noun="trunk tensor")
     return at

@@ -1,15 +1,16 @@
 """The forward pass on rows of numpy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._typing import Array
 from mtlearn.heads import Head
 
-__all__ = ["raw_outputs"]
+__all__ = ["embeddings", "raw_outputs"]
 
 ROWS_AT_ONCE = 2**15
 
@@ -17,14 +18,14 @@ ROWS_AT_ONCE = 2**15
 def raw_outputs(
     module: MultiOutputModule, heads: Mapping[str, Head], X: Array, dtype: torch.dtype
 ) -> dict[str, Array]:
-    r"""Return the raw values of every output; the best constant's where no head was built.
+    r"""Return the raw values of outputs; the best constant's where no head was built.
 
     Parameters
     ----------
     module : MultiOutputModule
         The network, in evaluation mode.
     heads : mapping of str to Head
-        The fitted heads of all outputs.
+        The fitted heads of the outputs.
     X : ndarray of shape (n_samples, n_features)
         The rows.
     dtype : torch.dtype
@@ -35,16 +36,48 @@ def raw_outputs(
     dict of str to ndarray of shape (n_samples, \*raw_shape)
         The raw values, in the network's type.
     """
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    parts: dict[str, list[Array]] = {name: [] for name in module.names}
-    with torch.inference_mode():
-        for start in range(0, len(X) if module.names else 0, ROWS_AT_ONCE):
-            rows = torch.tensor(X[start : start + ROWS_AT_ONCE], dtype=dtype, device=device)
-            for name, raw in module(rows).items():
-                parts[name].append(raw.cpu().numpy())
-    raw = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    raw: dict[str, Array] = {}
+    if any(name in heads for name in module.names):
+        raw = _in_chunks(lambda rows: module(rows, heads), module, X, dtype)
     for name, head in heads.items():
         if name not in raw:
             constant = np.asarray(head.constant_raw_)
             raw[name] = np.broadcast_to(constant, (len(X), *constant.shape)).copy()
     return raw
+
+
+def embeddings(
+    module: MultiOutputModule, X: Array, dtype: torch.dtype, at: str | None = None
+) -> Array:
+    """Return a tensor of the trunk for all rows, of shape (n_samples, n_units)."""
+    return _in_chunks(lambda rows: {"": module.embed(rows, at)}, module, X, dtype)[""]
+
+
+def _in_chunks(
+    function: Callable[[Tensor], Mapping[str, Tensor]],
+    module: MultiOutputModule,
+    X: Array,
+    dtype: torch.dtype,
+) -> dict[str, Array]:
+    """Apply a function to some rows at a time, to half as many where memory does not suffice."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    parts: list[dict[str, Array]] = []
+    start, n_rows = 0, min(len(X), ROWS_AT_ONCE)
+    with torch.inference_mode():
+        while start < len(X):
+            try:
+                rows = torch.tensor(X[start : start + n_rows], dtype=dtype, device=device)
+                parts.append({name: out.cpu().numpy() for name, out in function(rows).items()})
+            except (MemoryError, RuntimeError) as error:
+                if n_rows == 1 or not _is_out_of_memory(error):
+                    raise
+                n_rows //= 2
+                continue
+            start += n_rows
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "allocate memory" in str(error)  # the CPU's allocator raises a plain RuntimeError

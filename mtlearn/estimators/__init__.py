@@ -3,5 +3,6 @@
 from mtlearn.estimators._classifier import MultiOutputNetClassifier
 from mtlearn.estimators._net import MultiOutputNet
 from mtlearn.estimators._regressor import MultiOutputNetRegressor
+from mtlearn.estimators._view import OutputView
 
-__all__ = ["MultiOutputNet", "MultiOutputNetClassifier", "MultiOutputNetRegressor"]
+__all__ = ["MultiOutputNet", "MultiOutputNetClassifier", "MultiOutputNetRegressor", "OutputView"]

@@ -1,7 +1,9 @@
 """What the estimators share: their parameters, the fit, the raw predictions, the pickled state."""
 
+import copy
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -30,6 +32,7 @@ from mtlearn.estimators._outputs import (
 from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._state import NumpyState
 from mtlearn.estimators._validation import AUTO_ROWS, hold_out
+from mtlearn.estimators._view import OutputView
 from mtlearn.heads import Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import MLP, Trunk, as_trunk
@@ -125,6 +128,64 @@ class BaseMultiOutputNet(Predictions, NumpyState, NestedParams, ABC):
         """The skorch net: the one that trained the network, made anew after unpickling."""
         check_is_fitted(self)
         return self._recipe.make_net(self.module_, self.heads_)
+
+    def output(self, name: str) -> OutputView:
+        """Return one output as a scikit-learn regressor or classifier of its own.
+
+        Parameters
+        ----------
+        name : str
+            The output.
+
+        Returns
+        -------
+        OutputView
+            A view on this fitted estimator.
+        """
+        return OutputView(self, name)
+
+    def drop_outputs(self, names: Collection[str]) -> Self:
+        """Return a fitted estimator without some outputs; the others predict the same, bit for bit.
+
+        The copy is smaller by the heads of these outputs, and keeps its parameters: fitting it
+        again learns all outputs again.
+
+        Parameters
+        ----------
+        names : list of str
+            The outputs to leave out.
+
+        Returns
+        -------
+        Self
+            The new estimator; this one does not change.
+
+        Raises
+        ------
+        ValueError
+            For an unknown output, and if none would be left, or not what ``predict`` and
+            ``score`` need.
+        """
+        dropped = self._heads(names)
+        needed = [name for name in self._needed_outputs() if name in dropped]
+        if needed or len(dropped) == len(self.output_names_):
+            raise ValueError(
+                f"{self._owner}: an estimator must keep an output, and its main ones. Got "
+                f"{list(dropped)} of {self.output_names_} to drop."
+            )
+        kept = {name: head for name, head in self.heads_.items() if name not in dropped}
+        weights = {name: self.loss_weights_[name] for name in kept}
+        smaller = copy.copy(self)
+        smaller.__dict__.pop("net_", None)
+        smaller.module_ = self.module_.without(dropped)
+        smaller.heads_, smaller.output_names_ = kept, list(kept)
+        smaller.loss_weights_ = weights
+        smaller._recipe = replace(self._recipe, loss_weights=dict(weights))
+        return copy.deepcopy(smaller)
+
+    def _needed_outputs(self) -> list[str]:
+        """Return the outputs that ``predict`` and ``score`` cannot do without."""
+        return []
 
     def _fit(
         self,

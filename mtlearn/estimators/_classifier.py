@@ -324,6 +324,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         check_is_fitted(self)
         return self._one_or_list([self._own_head(name).classes_ for name in self._own_names])
 
+    def _needed_outputs(self) -> list[str]:
+        return self._own_names
+
     def _one_or_list(self, values: list[Array]) -> Any:
         return values[0] if self._own_names == [ARRAY_NAME] else values
 

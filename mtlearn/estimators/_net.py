@@ -1,6 +1,6 @@
 """The estimator for several named targets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -266,28 +266,32 @@ class MultiOutputNet(BaseMultiOutputNet):
         self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
         return self
 
-    def predict(self, X: ArrayLike) -> Any:
-        """Predict every output.
+    def predict(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
+        """Predict the outputs.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             The rows.
+        outputs : list of str, default=None
+            Which outputs, in which order; None for all. Only their heads are computed.
 
         Returns
         -------
         Targets, or ndarray of shape (n_samples,) or (n_samples, n_columns)
             The predictions by name; an array if `y` was one.
         """
-        return self._like_y(self._predict(X))
+        return self._like_y(self._predict(X, outputs))
 
-    def predict_proba(self, X: ArrayLike) -> Any:
-        """Predict the class probabilities of every output that has classes.
+    def predict_proba(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
+        """Predict the class probabilities of the outputs that have classes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             The rows.
+        outputs : list of str, default=None
+            Which outputs, in which order; None for all.
 
         Returns
         -------
@@ -295,7 +299,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             The probabilities by name, with the columns of ``classes_``; of a multilabel output
             those of each label. An array if `y` was one.
         """
-        probabilities = self._predict_proba(X)
+        probabilities = self._predict_proba(X, outputs)
         if self._y_is_array and not probabilities:
             raise AttributeError(f"{self._owner}: no output has classes, so no probabilities.")
         return self._like_y(probabilities)
@@ -369,6 +373,9 @@ class MultiOutputNet(BaseMultiOutputNet):
                 f"{self._owner}: `y` must hold the targets of all outputs. Missing: {lacking}."
             )
         return targets
+
+    def _needed_outputs(self) -> list[str]:
+        return [] if self.main_output is None else [self.main_output]
 
     def _like_y(self, outputs: dict[str, Array]) -> Any:
         return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)

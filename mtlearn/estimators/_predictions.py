@@ -8,10 +8,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mtlearn._engine._module import MultiOutputModule
-from mtlearn._engine._predict import raw_outputs
+from mtlearn._engine._predict import embeddings, raw_outputs
 from mtlearn._engine._train import DTYPES, Recipe
 from mtlearn._typing import Array, ArrayLike, SampleWeight
-from mtlearn._validation import naming
+from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import find_label_weights, labels_of
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import ClassHead, Head
@@ -29,32 +29,60 @@ class Predictions(BaseEstimator):
     module_: MultiOutputModule
     _recipe: Recipe
 
-    def _raw(self, X: ArrayLike) -> dict[str, Array]:
-        """Return the raw values of every output."""
+    def embed(self, X: ArrayLike, at: str | None = None) -> Array:
+        """Return what the trunk makes of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        at : str, default=None
+            The name of the trunk's tensor; None for the only one.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_units)
+            The tensor, in the network's type.
+        """
         check_is_fitted(self)
         rows = self._check_X(X, reset=False)
-        raw = raw_outputs(self.module_, self.heads_, rows, DTYPES[self._recipe.dtype])
+        with naming(self._owner):
+            return embeddings(self.module_, rows, DTYPES[self._recipe.dtype], at)
+
+    def _heads(self, names: Collection[str] | None) -> dict[str, Head]:
+        """Return the heads of the outputs named, in that order; of all by default."""
+        check_is_fitted(self)
+        if isinstance(names, str):
+            raise TypeError(f"{self._owner}: `outputs` must be a list of names. Got {names!r}.")
+        names = self.output_names_ if names is None else names
+        check_known(names, self.output_names_, subject=f"{self._owner}: `outputs`")
+        return {name: self.heads_[name] for name in names}
+
+    def _raw(self, X: ArrayLike, heads: Mapping[str, Head]) -> dict[str, Array]:
+        """Return the raw values of the outputs of some heads."""
+        rows = self._check_X(X, reset=False)
+        raw = raw_outputs(self.module_, heads, rows, DTYPES[self._recipe.dtype])
         for name, values in raw.items():
             self._check_finite(name, values)
         return raw
 
-    def _predict(self, X: ArrayLike) -> dict[str, Array]:
-        """Return the predictions of every output."""
-        predicted = {}
-        for name, raw in self._raw(X).items():
-            predicted[name] = self.heads_[name].decode(raw)
-            if not isinstance(self.heads_[name], ClassHead):
+    def _predict(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Return the predictions of the outputs named, by default of all."""
+        heads = self._heads(names)
+        raw = self._raw(X, heads)
+        predicted = {name: head.decode(raw[name]) for name, head in heads.items()}
+        for name, head in heads.items():
+            if not isinstance(head, ClassHead):
                 self._check_finite(name, predicted[name])
-        return {name: predicted[name] for name in self.output_names_}
+        return predicted
 
-    def _predict_proba(self, X: ArrayLike) -> dict[str, Array]:
-        """Return the class probabilities of every output that has classes."""
-        raw = self._raw(X)
-        return {
-            name: head.decode_proba(raw[name])
-            for name, head in self.heads_.items()
-            if isinstance(head, ClassHead)
-        }
+    def _predict_proba(
+        self, X: ArrayLike, names: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Return the class probabilities of those outputs named that have classes."""
+        heads = {n: h for n, h in self._heads(names).items() if isinstance(h, ClassHead)}
+        raw = self._raw(X, heads)
+        return {name: head.decode_proba(raw[name]) for name, head in heads.items()}
 
     def _scores(
         self,
@@ -64,13 +92,13 @@ class Predictions(BaseEstimator):
         names: Collection[str] | None = None,
     ) -> dict[str, float]:
         """Return the default score of the outputs, by default of all that learn a target of `y`."""
-        predicted = self._predict(X)
-        self._check_rows(next(iter(predicted.values())), y)
         heads = {
             name: head
-            for name, head in self.heads_.items()
-            if (head.target or name) in list(y) and (names is None or name in names)
+            for name, head in self._heads(names).items()
+            if (head.target or name) in list(y)
         }
+        predicted = self._predict(X, list(heads))
+        self._check_rows(next(iter(predicted.values())), y)
         labels, weights = self._labels(y, heads, sample_weight)
         scores = {}
         for name, head in heads.items():

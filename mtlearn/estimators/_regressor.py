@@ -225,6 +225,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         targets = Targets({ARRAY_NAME: self._check_y(y)})
         return self._scores(X, targets, sample_weight)[ARRAY_NAME]
 
+    def _needed_outputs(self) -> list[str]:
+        return [ARRAY_NAME]
+
     def _check_y(self, y: Any) -> Array:
         refuse_names(y, self._owner)
         finite = "allow-nan" if self.missing_targets == "ignore" else True
