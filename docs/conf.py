@@ -31,7 +31,9 @@ nitpick_ignore_regex = [("py:.*", r"(?!mtlearn\.).*")]
 
 autodoc_default_options = {
     # scikit-learn adds these to every class; their text refers to pages of its own manual.
-    "exclude-members": "set_fit_request, set_score_request",
+    "exclude-members": (
+        "set_fit_request, set_score_request, set_predict_request, set_predict_proba_request"
+    ),
 }
 autodoc_typehints = "none"
 autosummary_generate = False

@@ -9,6 +9,11 @@ import pytest
 from mtlearn._interrupts import Interrupts
 
 
+@pytest.fixture(autouse=True)
+def _no_signal_before(monkeypatch):
+    monkeypatch.setattr(Interrupts, "_last", float("-inf"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_remembered_and_the_handler_restored(number):
     before = signal.getsignal(number)
@@ -16,6 +21,7 @@ def test_a_signal_is_remembered_and_the_handler_restored(number):
         assert interrupts.received is None
         os.kill(os.getpid(), number)
         assert interrupts.received == signal.Signals(number).name
+        interrupts.handled = True
     assert signal.getsignal(number) is before
 
 
@@ -50,3 +56,24 @@ def test_other_threads_handle_no_signals():
     thread.start()
     thread.join()
     assert received == [None]
+
+
+def test_a_signal_that_nobody_handled_acts_at_the_end():
+    with pytest.raises(KeyboardInterrupt, match=r"^$"), Interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_soon_after_another_acts_in_the_next_block_too():
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupts.handled = True
+    with pytest.raises(KeyboardInterrupt, match=r"^$"), Interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_block_inside_another_sees_the_signal():
+    with Interrupts() as outer, Interrupts() as inner:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert inner.received == "SIGINT"
+        assert outer.received is None
+        inner.handled = True

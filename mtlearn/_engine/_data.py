@@ -155,8 +155,9 @@ def training_data(
     encoded = {
         name: heads[name].encode(targets[name], weights[name])
         for name in sorted(heads)
-        if name in targets and weights[name].any()
+        if name in targets
     }
+    encoded = {name: (target, weight) for name, (target, weight) in encoded.items() if weight.any()}
     used = np.zeros(len(X), dtype=bool)
     for _, weight in encoded.values():
         used |= as_columns(weight).any(axis=1)

@@ -13,18 +13,15 @@ from mtlearn._engine._data import Batches, TrainingData
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn._engine._optimizers import find_optimizer
+from mtlearn._engine._stopping import StopTraining
 from mtlearn._interrupts import Interrupts
 from mtlearn._random import part_seed
 from mtlearn.exceptions import DivergenceError
 
-__all__ = ["LOSS_LIMIT", "Net", "StopTraining", "make_net"]
+__all__ = ["LOSS_LIMIT", "Net", "make_net"]
 
 LOSS_LIMIT = 1e6
 ROWS_AT_ONCE = 2**13
-
-
-class StopTraining(Exception):
-    """Training shall end here, in order."""
 
 
 class Net(NeuralNet):
@@ -93,40 +90,28 @@ class Net(NeuralNet):
         DivergenceError
             If a mean loss is not finite, or above the limit.
         StopTraining
-            After a signal or on a callback's wish, between two batches.
+            After a signal, between two batches.
         """
         if iterator is None:
             return
         self.module_.train(training)
         self.criterion_.train(training)
-        terms, sizes, stop = [], [], None
+        terms, sizes = [], []
+        interrupted = False
         for batch in iterator:
-            try:
-                self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch, **fit_params)
-                terms.append(step["terms"])
-                sizes.append(len(next(iter(batch[1].values())).target))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-            except StopTraining as error:
-                stop = error
-            if training and self.interrupts.received is not None:
-                stop = StopTraining()
-            if stop is not None:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            terms.append(step["terms"])
+            sizes.append(len(next(iter(batch[1].values())).target))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+            if interrupted := training and self.interrupts.received is not None:
                 break
-        if terms:
-            shares = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
-            means = (shares @ torch.stack(terms).to("cpu", torch.float64)).tolist()
-            self.history.record(f"{prefix}_batch_count", len(sizes))
-            self._record(prefix, means, iterator.dataset.labels)
-        if stop is not None:
-            raise stop
-
-    def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call a method of all callbacks; one that raises KeyboardInterrupt stops the training."""
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as error:
-            raise StopTraining from error
+        shares = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+        means = (shares @ torch.stack(terms).to("cpu", torch.float64)).tolist()
+        self.history.record(f"{prefix}_batch_count", len(sizes))
+        self._record(prefix, means, iterator.dataset.labels)
+        if interrupted:
+            raise StopTraining
 
     def _losses(self, batch: Any) -> dict[str, Any]:
         X, labels = batch
@@ -143,9 +128,10 @@ class Net(NeuralNet):
         for name, mean in zip(names, means, strict=False):
             limit = self.loss_limit if prefix == "train" else math.inf
             if not math.isfinite(mean) or mean > limit:
+                where = "" if prefix == "train" else " validation"
                 raise DivergenceError(
                     f"output {name!r}: training diverged in epoch {len(self.history)}, with a "
-                    f"mean loss of {mean:.3g}. Lower `learning_rate`, or scale X."
+                    f"mean{where} loss of {mean:.3g}. Lower `learning_rate`, or scale X."
                 )
         total = math.fsum(w * mean for w, mean in zip(weights, means, strict=False)) + means[-1]
         self.history.record(f"{prefix}_loss", total)

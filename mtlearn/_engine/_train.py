@@ -8,13 +8,13 @@ from math import ceil
 from typing import Any
 
 import torch
-from skorch.callbacks import EarlyStopping
 from skorch.helper import predefined_split
 
 from mtlearn._engine._data import Rows, TrainingData, training_data
 from mtlearn._engine._module import MultiOutputModule, build_module
-from mtlearn._engine._net import LOSS_LIMIT, Net, StopTraining, make_net
+from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
 from mtlearn._engine._objective import Objective
+from mtlearn._engine._stopping import BestEpoch, StopTraining
 from mtlearn._interrupts import Interrupts
 from mtlearn._torch_state import training_settings
 from mtlearn.exceptions import DivergenceError, TrainingInterruptedWarning
@@ -48,6 +48,7 @@ class Recipe:
     n_threads: int | None
     verbose: int
     seed: int
+    monitor: str = "valid_loss"
 
     def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
         """Return the heads that have something to learn, and weight in the loss."""
@@ -82,17 +83,9 @@ class Recipe:
         """Hold torch's thread count and generator as the run needs them."""
         return training_settings(self.n_threads, self.seed)
 
-    def make_net(
-        self, module: MultiOutputModule, heads: Mapping[str, Head], monitor: str = "valid_loss"
-    ) -> Net:
-        """Return the skorch net that trains the network; `monitor` names the loss that stops it."""
-        stopper = EarlyStopping(
-            monitor=monitor,
-            patience=self.n_iter_no_change,
-            threshold=0,
-            threshold_mode="abs",
-            load_best=True,
-        )
+    def make_net(self, module: MultiOutputModule, heads: Mapping[str, Head]) -> Net:
+        """Return the skorch net that trains the network."""
+        stopper = BestEpoch(self.monitor, self.n_iter_no_change)
         return make_net(
             module,
             Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
@@ -102,7 +95,7 @@ class Recipe:
             batch_size=int(self.batch_size),
             max_epochs=int(self.max_epochs),
             loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
-            callbacks=[("early_stopping", stopper)] if self.early_stopping else [],
+            callbacks=[("best_epoch", stopper)] if self.early_stopping else [],
             device=self.device,
             verbose=self.verbose,
             seed=self.seed,
@@ -165,9 +158,11 @@ def train(
         watched = None
         if validation is not None:
             watched = training_data(validation, trained, dtype, recipe.device)
-        alone = watched is not None and main_output in watched.labels
-        monitor = f"valid_{main_output}_loss" if alone else "valid_loss"
-        net = recipe.make_net(module, heads, monitor)
+        if watched is None or not watched.labels:
+            watched, recipe = None, replace(recipe, early_stopping=False)
+        elif main_output in watched.labels:
+            recipe = replace(recipe, monitor=f"valid_{main_output}_loss")
+        net = recipe.make_net(module, heads)
         net.interrupts = interrupts
         _run(net, data, watched)
     if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
@@ -179,14 +174,16 @@ def train(
 
 
 def _run(net: Net, data: TrainingData, watched: TrainingData | None) -> None:
-    """Run all epochs, or until a signal or a callback stops them."""
+    """Run all epochs, or until a signal or the best epoch stops them."""
     net.train_split = None if watched is None else predefined_split(watched)
     # skorch's partial_fit does the same, but would swallow an interrupt from anywhere.
     net.notify("on_train_begin", X=data, y=None)
     with suppress(StopTraining):
         net.fit_loop(data)
     net.notify("on_train_end", X=data, y=None)
+    net.train_split = None  # the net outlives the fit, its data need not
     if net.interrupts.received is not None:
+        net.interrupts.handled = True
         warnings.warn(
             f"{net.interrupts.received} ended the training in epoch {len(net.history)}; the "
             f"estimator keeps the best weights so far, or the last ones without validation.",
@@ -199,10 +196,8 @@ def best_epoch(net: Net | None) -> int:
     """Return the epoch, from 1 on, that the weights are of; 0 if there was none."""
     if net is None:
         return 0
-    for name, callback in net.callbacks_:
-        if name == "early_stopping" and callback.best_epoch_:
-            return int(callback.best_epoch_)
-    return len(net.history)
+    best = [callback.best_epoch_ for name, callback in net.callbacks_ if name == "best_epoch"]
+    return max(best, default=0) or len(net.history)
 
 
 def check_device(device: str) -> None:
@@ -221,7 +216,8 @@ def history_rows(
 ) -> list[dict[str, float]]:
     """Return one row per epoch, in Keras's names, with the constant outputs' losses too.
 
-    Every row obeys ``loss == sum_k weight_k * loss_k + penalty``.
+    Every row obeys ``loss == sum_k weight_k * loss_k + penalty``, and the same with ``val_`` over
+    the outputs that are watched.
     """
     if net is None:
         return []
@@ -241,8 +237,9 @@ def history_rows(
         row |= {f"{name}_weight": loss_weights[name] for name in heads}
         row["penalty"] = epoch["train_penalty"]
         if "valid_loss" in epoch:
-            row["val_loss"] = epoch["valid_loss"] + extra
+            row["val_loss"] = epoch["valid_loss"]
             names = [name for name in heads if f"valid_{name}_loss" in epoch]
             row |= {f"val_{name}_loss": epoch[f"valid_{name}_loss"] for name in names}
+            row["val_penalty"] = epoch["valid_penalty"]
         rows.append(row)
     return rows

@@ -33,7 +33,7 @@ from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._state import NumpyState
 from mtlearn.estimators._validation import AUTO_ROWS, hold_out
 from mtlearn.estimators._view import OutputView
-from mtlearn.heads import Head
+from mtlearn.heads import Classification, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import MLP, Trunk, as_trunk
 
@@ -207,7 +207,7 @@ class BaseMultiOutputNet(Predictions, NumpyState, NestedParams, ABC):
             all_rows = Rows(rows, *self._labels(y, fitted, sample_weight))
             held = None
             if validation is not None:
-                held = self._check_held(*validation, fitted, main_output)
+                held = self._check_held(*validation, fitted, all_rows.targets, main_output)
             return self._fit_checked(all_rows, held, fitted, main_output, groups)
         except BaseException:
             self.__dict__.clear()
@@ -228,18 +228,25 @@ class BaseMultiOutputNet(Predictions, NumpyState, NestedParams, ABC):
         with naming(self._owner), recipe.settings():
             for name, head in heads.items():
                 head.note(rows.targets[name], rows.weights[name])
+            training = rows
             if held is None and recipe.early_stopping:
-                head = None if main_output is None else heads[main_output]
-                rows, held = hold_out(
-                    rows, self.validation_fraction, main_output, head, groups, recipe.seed
+                training, held = hold_out(
+                    rows,
+                    self.validation_fraction,
+                    trained=[name for name in names if loss_weights[name] != 0],
+                    main_output=main_output,
+                    stratify=isinstance(heads.get(main_output or ""), Classification),
+                    groups=groups,
+                    seed=recipe.seed,
                 )
             for name, head in heads.items():
                 with naming(f"output {name!r}"):
-                    labels, weight = rows.targets[name], rows.weights[name]
+                    source = training if training.weights[name].any() else rows
+                    labels, weight = source.targets[name], source.weights[name]
                     head.fit(labels, weight, normalize=recipe.normalize_losses)
             trunk = clone(as_trunk(self.trunk))
             trunk.check_params()
-            module, net, recipe = train(recipe, trunk, heads, rows, held, main_output)
+            module, net, recipe = train(recipe, trunk, heads, training, held, main_output)
         self.output_names_ = names
         self.heads_ = heads
         self.trunk_ = trunk
@@ -261,6 +268,7 @@ class BaseMultiOutputNet(Predictions, NumpyState, NestedParams, ABC):
         y: Targets,
         sample_weight: SampleWeight,
         heads: Mapping[str, Head],
+        fitted: Mapping[str, Array],
         main_output: str | None,
     ) -> Rows:
         """Return the validation rows that the user gave."""
@@ -274,7 +282,14 @@ class BaseMultiOutputNet(Predictions, NumpyState, NestedParams, ABC):
                 f"{self._owner}: `y_val` must hold the target of the main output "
                 f"{main_output!r}. Got {list(y)}."
             )
-        return Rows(rows, *self._labels(y, known, sample_weight))
+        labels, weights = self._labels(y, known, sample_weight)
+        for name, values in labels.items():
+            if values.shape[1:] != fitted[name].shape[1:]:
+                raise ValueError(
+                    f"{self._owner}: output {name!r}: the labels of `y_val` must have the columns "
+                    f"of those of `y`, shape {fitted[name].shape}. Got {values.shape}."
+                )
+        return Rows(rows, labels, weights)
 
     def _make_recipe(
         self, X: Array, loss_weights: Mapping[str, float], held: Rows | None

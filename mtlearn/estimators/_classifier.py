@@ -15,7 +15,13 @@ from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
-from mtlearn.estimators._outputs import ARRAY_NAME, is_indicator, refuse_names, with_aux
+from mtlearn.estimators._outputs import (
+    ARRAY_NAME,
+    check_validation,
+    is_indicator,
+    refuse_names,
+    with_aux,
+)
 from mtlearn.heads import ClassHead, Classification, Head, MultiLabel
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -249,11 +255,10 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
                     f"{self._owner}: `class_weight` must be None where `heads` has {name!r}. Got "
                     f"{self.class_weight!r}; give it to that head."
                 )
-        held = (
-            None
-            if X_val is None
-            else (X_val, self._own_targets(y_val, list(own)), sample_weight_val)
-        )
+        check_validation(X_val, y_val, sample_weight_val, self._owner)
+        held = None
+        if X_val is not None:
+            held = X_val, self._own_targets(y_val, list(own)), sample_weight_val
         main = ARRAY_NAME if list(own) == [ARRAY_NAME] else None
         self._fit(
             X, targets, sample_weight, heads, main_output=main, validation=held, groups=groups

@@ -12,7 +12,7 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._base import BaseMultiOutputNet
-from mtlearn.estimators._outputs import ARRAY_NAME, as_targets
+from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_validation
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -251,6 +251,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         if self.main_output is not None:
             names = [*targets, *(self.heads or {})]
             check_known([self.main_output], names, subject=f"{self._owner}: `main_output`")
+        check_validation(X_val, y_val, sample_weight_val, self._owner)
         held = None
         if X_val is not None:
             held = X_val, as_targets(y_val, f"{self._owner} (y_val)")[0], sample_weight_val

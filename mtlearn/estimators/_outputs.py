@@ -15,6 +15,7 @@ from mtlearn.targets import Targets
 __all__ = [
     "ARRAY_NAME",
     "as_targets",
+    "check_validation",
     "find_heads",
     "find_label_weights",
     "find_loss_weights",
@@ -71,6 +72,12 @@ def is_indicator(y: Array) -> bool:
     """Tell whether the observed labels are all 0 or 1, as numbers or booleans."""
     observed = homogeneous(y[~missing_mask(y)])
     return observed.dtype.kind in "biuf" and bool(np.isin(observed, (0, 1)).all())
+
+
+def check_validation(X_val: Any, y_val: Any, sample_weight_val: Any, owner: str) -> None:
+    """Raise a ValueError for labels or weights to validate on without their rows."""
+    if X_val is None and not (y_val is None and sample_weight_val is None):
+        raise ValueError(f"{owner}: `y_val` and `sample_weight_val` need `X_val`. Got None.")
 
 
 def with_aux(own: Targets, aux: Any, owner: str) -> Targets:

@@ -9,7 +9,7 @@ from sklearn.utils import check_array, column_or_1d
 from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
-from mtlearn.estimators._outputs import ARRAY_NAME, refuse_names, with_aux
+from mtlearn.estimators._outputs import ARRAY_NAME, check_validation, refuse_names, with_aux
 from mtlearn.heads import ClassHead, Regression
 from mtlearn.targets import Targets
 
@@ -175,11 +175,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
                 f"{self._owner}: the head of 'y' must predict numbers. Got "
                 f"{heads[ARRAY_NAME]!r}; use MultiOutputNetClassifier for classes."
             )
-        held = (
-            None
-            if X_val is None
-            else (X_val, Targets({ARRAY_NAME: self._check_y(y_val)}), sample_weight_val)
-        )
+        check_validation(X_val, y_val, sample_weight_val, self._owner)
+        held = None
+        if X_val is not None:
+            held = X_val, Targets({ARRAY_NAME: self._check_y(y_val)}), sample_weight_val
         return self._fit(
             X,
             targets,

@@ -51,9 +51,14 @@ class NumpyState(BaseEstimator):
 
 
 def _to_columns(rows: list[dict[str, float]]) -> dict[str, Array]:
-    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+    """Return one array per column; NaN where a row lacks it, as an interrupted epoch may."""
+    names = max(rows, key=len, default={})
+    return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 
 def _to_rows(columns: dict[str, Array]) -> list[dict[str, float]]:
     lists = [values.tolist() for values in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    return [
+        {name: value for name, value in zip(columns, row, strict=True) if value == value}
+        for row in zip(*lists, strict=True)
+    ]

@@ -1,6 +1,7 @@
 """Which rows are held out, when training stops, and what an interrupt leaves."""
 
 import os
+import pickle
 import random
 import signal
 import threading
@@ -20,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor, Targets
+from mtlearn._interrupts import Interrupts
 from mtlearn.estimators._validation import AUTO_ROWS
 from mtlearn.exceptions import TrainingInterruptedWarning
 from mtlearn.heads import Classification, Regression
@@ -202,6 +204,9 @@ def test_regressor_and_classifier_watch_their_own_output():
     [
         ({"validation_fraction": 1.5}, {}, "'validation_fraction' parameter"),
         ({"n_iter_no_change": 0}, {}, "'n_iter_no_change' parameter"),
+        ({"validation_fraction": GroupShuffleSplit}, {}, r"write GroupShuffleSplit\(\)"),
+        ({}, {"y_val": Y}, "`y_val` and `sample_weight_val` need `X_val`"),
+        ({}, {"X_val": X, "y_val": {"main": Y["main"][:, None]}}, "'main': the labels of `y_val`"),
         ({}, {"groups": np.arange(N)}, "`groups` needs a splitter"),
         ({}, {"X_val": X[:, :2], "y_val": Y}, "X has 2 features"),
         ({}, {"X_val": X, "y_val": None}, "y_val.*requires y to be passed"),
@@ -231,13 +236,14 @@ def test_labels_that_are_all_held_out_are_refused():
     )
     with pytest.raises(ValueError, match=r"held-out rows leave the outputs \['aux'\] without"):
         net.fit(X, y)
-    with pytest.raises(ValueError, match="held-out rows have no label of output 'main'"):
+    with pytest.raises(ValueError, match=r"held-out rows have no label of \['main'\]"):
         net.set_params(heads=None).fit(X, {"main": np.where(np.arange(N) < 100, Y["main"], np.nan)})
 
 
-def test_every_interrupt_leaves_a_usable_model():
+def test_every_interrupt_leaves_a_usable_model(monkeypatch):
     rng = random.Random(0)
     for number in [signal.SIGINT] * 8 + [signal.SIGTERM] * 4:
+        monkeypatch.setattr(Interrupts, "_last", float("-inf"))
         net = make_net(max_epochs=100_000, heads={"aux": Regression()})
         timer = threading.Timer(rng.uniform(0.05, 0.3), os.kill, (os.getpid(), number))
         timer.start()
@@ -247,15 +253,18 @@ def test_every_interrupt_leaves_a_usable_model():
         assert 0 < net.n_iter_ < 100_000
         assert np.isfinite(net.predict(X)["main"]).all()
         assert np.isfinite(net.history_[-1]["loss"])
+        assert pickle.loads(pickle.dumps(net)).predict(X) == net.predict(X)
 
 
-def test_an_interrupt_with_validation_leaves_the_best_epoch():
+def test_an_interrupt_with_validation_leaves_the_best_epoch(monkeypatch):
+    monkeypatch.setattr(Interrupts, "_last", float("-inf"))
     net = make_net(early_stopping=True, max_epochs=100_000, n_iter_no_change=100_000)
     timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.warns(TrainingInterruptedWarning, match="best weights so far"):
         net.fit(X, Y)
     timer.join()
+    assert pickle.loads(pickle.dumps(net)).history_ == net.history_
     watched = [row["val_main_loss"] for row in net.history_ if "val_main_loss" in row]
     assert net.best_epoch_ == np.argmin(watched) + 1
     same = make_net(early_stopping=True, max_epochs=net.best_epoch_, n_iter_no_change=100_000)
@@ -266,3 +275,88 @@ def test_classes_are_noted_without_being_kept():
     net = make_net(heads={"kind": Classification()}, main_output=None, max_epochs=1)
     net.fit(X, {"kind": np.where(X[:, 0] > 0, "a", "b")})
     assert net.heads_["kind"]._noted is None
+
+
+def test_missing_labels_of_the_main_output_stay_in_the_training():
+    kind = np.where(X[:, 0] > 0, "a", "b").astype(object)
+    kind[::4] = None
+    kind[1] = "once"
+    net = make_net(
+        early_stopping=True, main_output="kind", missing_targets="ignore", validation_fraction=0.3
+    )
+    rows = trained_rows(net, X, {"kind": kind, "aux": Y["aux"]})
+    held = np.setdiff1d(np.arange(N), rows)
+    assert len(held) == round(0.3 * 90)
+    assert None not in kind[held]
+    assert 1 in rows
+    labelled = np.isin(kind.astype(str), ["a", "b"])
+    np.testing.assert_allclose(
+        np.mean(kind[held] == "a"), np.mean(kind[labelled] == "a"), atol=0.03
+    )
+
+
+def test_an_untrained_main_output_stops_nothing():
+    net = make_net(loss_weights={"main": 0}, max_epochs=3)
+    net.fit(X, Y, X_val=X[:20], y_val={"main": Y["main"][:20]})
+    assert net.n_iter_ == net.best_epoch_ == 3
+    held = make_net(loss_weights={"main": 0}, early_stopping=True, max_epochs=3).fit(X, Y)
+    assert "val_aux_loss" in held.history_[0]
+
+
+def test_an_output_without_weight_may_have_its_only_label_held_out():
+    aux = np.full(N, np.nan)
+    aux[-1] = 7.5
+    splitter = PredefinedSplit(np.where(np.arange(N) < 100, -1, 0))
+    net = make_net(
+        early_stopping=True,
+        validation_fraction=splitter,
+        missing_targets="ignore",
+        max_epochs=1,
+        heads={"aux": Regression()},
+        loss_weights={"aux": 0},
+    )
+    assert net.fit(X, {"main": Y["main"], "aux": aux}).predict(X)["aux"].tolist() == [7.5] * N
+
+
+def test_a_splitter_without_a_seed_gets_that_of_the_estimator():
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002 (the global state is the point)
+    nets = [
+        make_net(early_stopping=True, validation_fraction=GroupShuffleSplit(1), max_epochs=2).fit(
+            X, Y, groups=np.arange(N) % 10
+        )
+        for _ in range(2)
+    ]
+    assert nets[0].history_ == nets[1].history_
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def test_the_history_of_the_held_out_rows_obeys_its_total():
+    y = Targets({**Y, "still": np.ones(N)})
+    net = make_net(early_stopping=True, loss_weights={"aux": 0.3}, max_epochs=3).fit(X, y)
+    for row in net.history_:
+        total = row["val_main_loss"] + 0.3 * row["val_aux_loss"] + row["val_penalty"]
+        np.testing.assert_allclose(row["val_loss"], total)
+
+
+def test_buffers_outside_the_state_dict_are_restored_too():
+    class Counting(nn.Module):
+        def __init__(self, n_features):
+            super().__init__()
+            self.layer = nn.Linear(n_features, 8)
+            self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+        def forward(self, x):
+            if self.training:
+                self.seen += 1
+            return self.layer(x).relu() + self.seen / 100
+
+    stopped = make_net(trunk=Counting, early_stopping=True, n_iter_no_change=3).fit(X, Y)
+    same = make_net(trunk=Counting, early_stopping=True, max_epochs=stopped.best_epoch_).fit(X, Y)
+    assert stopped.best_epoch_ < stopped.n_iter_
+    assert stopped.predict(X) == same.predict(X)
+
+
+def test_a_fitted_net_holds_no_validation_rows():
+    net = make_net(early_stopping=True, max_epochs=2).fit(X, Y)
+    assert net.net_.train_split is None
+    assert dict(net.net_.callbacks_)["best_epoch"]._weights == {}
