@@ -92,7 +92,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
         ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
-        ``val_loss`` and ``val_<output>_loss``.
+        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     n_iter_ : int
