@@ -4,7 +4,6 @@ import os
 import pickle
 import random
 import signal
-import threading
 
 import numpy as np
 import pytest
@@ -240,34 +239,54 @@ def test_labels_that_are_all_held_out_are_refused():
         net.set_params(heads=None).fit(X, {"main": np.where(np.arange(N) < 100, Y["main"], np.nan)})
 
 
-def test_every_interrupt_leaves_a_usable_model(monkeypatch):
-    rng = random.Random(0)
-    for number in [signal.SIGINT] * 8 + [signal.SIGTERM] * 4:
-        monkeypatch.setattr(Interrupts, "_last", float("-inf"))
-        net = make_net(max_epochs=100_000, heads={"aux": Regression()})
-        timer = threading.Timer(rng.uniform(0.05, 0.3), os.kill, (os.getpid(), number))
-        timer.start()
-        with pytest.warns(TrainingInterruptedWarning, match=signal.Signals(number).name):
-            net.fit(X, Y)
-        timer.join()
-        assert 0 < net.n_iter_ < 100_000
-        assert np.isfinite(net.predict(X)["main"]).all()
-        assert np.isfinite(net.history_[-1]["loss"])
-        assert pickle.loads(pickle.dumps(net)).predict(X) == net.predict(X)
+class Interrupting(nn.Module):
+    """A trunk that sends its process a signal in the middle of a training step."""
+
+    step, number = 0, signal.SIGINT
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.layer = nn.Linear(n_features, 8)
+        self.calls = 0
+
+    def forward(self, x):
+        if self.training:
+            self.calls += 1
+            if self.calls == Interrupting.step:
+                os.kill(os.getpid(), Interrupting.number)
+        return self.layer(x).relu()
+
+
+def fit_interrupted(monkeypatch, step, number, **params):
+    monkeypatch.setattr(Interrupts, "_last", float("-inf"))
+    monkeypatch.setattr(Interrupting, "step", step)
+    monkeypatch.setattr(Interrupting, "number", number)
+    net = make_net(trunk=Interrupting, max_epochs=1000, batch_size=16, **params)
+    with pytest.warns(TrainingInterruptedWarning, match=signal.Signals(number).name):
+        return net.fit(X, Y)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT] * 10 + [signal.SIGTERM] * 5)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_every_interrupt_leaves_a_usable_model(monkeypatch, request, number, early_stopping):
+    step = random.Random(request.node.name).randint(1, 60)
+    net = fit_interrupted(monkeypatch, step, number, early_stopping=early_stopping)
+    n_batches = 7 if early_stopping else 8
+    assert net.n_iter_ == -(-step // n_batches)
+    assert np.isfinite(net.predict(X)["main"]).all()
+    assert np.isfinite(net.history_[-1]["loss"])
+    again = pickle.loads(pickle.dumps(net))
+    assert again.predict(X) == net.predict(X)
+    assert again.history_ == net.history_
 
 
 def test_an_interrupt_with_validation_leaves_the_best_epoch(monkeypatch):
-    monkeypatch.setattr(Interrupts, "_last", float("-inf"))
-    net = make_net(early_stopping=True, max_epochs=100_000, n_iter_no_change=100_000)
-    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.warns(TrainingInterruptedWarning, match="best weights so far"):
-        net.fit(X, Y)
-    timer.join()
-    assert pickle.loads(pickle.dumps(net)).history_ == net.history_
+    params = {"early_stopping": True, "n_iter_no_change": 1000}
+    net = fit_interrupted(monkeypatch, 150, signal.SIGINT, **params)
     watched = [row["val_main_loss"] for row in net.history_ if "val_main_loss" in row]
-    assert net.best_epoch_ == np.argmin(watched) + 1
-    same = make_net(early_stopping=True, max_epochs=net.best_epoch_, n_iter_no_change=100_000)
+    assert net.best_epoch_ == np.argmin(watched) + 1 < len(watched)
+    same = make_net(trunk=Interrupting, batch_size=16, max_epochs=net.best_epoch_, **params)
+    monkeypatch.setattr(Interrupting, "step", 0)
     assert net.predict(X) == same.fit(X, Y).predict(X)
 
 
