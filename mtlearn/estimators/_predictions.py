@@ -56,6 +56,10 @@ class Predictions(BaseEstimator):
             raise TypeError(f"{self._owner}: `outputs` must be a list of names. Got {names!r}.")
         names = self.output_names_ if names is None else names
         check_known(names, self.output_names_, subject=f"{self._owner}: `outputs`")
+        if not names:
+            raise ValueError(
+                f"{self._owner}: `outputs` must name an output. Got none of {self.output_names_}."
+            )
         return {name: self.heads_[name] for name in names}
 
     def _raw(self, X: ArrayLike, heads: Mapping[str, Head]) -> dict[str, Array]:

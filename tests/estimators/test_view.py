@@ -144,6 +144,8 @@ def test_unknown_outputs_are_refused():
         NET.predict(X, outputs=["knd"])
     with pytest.raises(TypeError, match=r"`outputs` must be a list of names. Got 'kind'"):
         NET.predict(X, outputs="kind")
+    with pytest.raises(ValueError, match="`outputs` must name an output"):
+        NET.predict(X, outputs=[])
 
 
 def test_dropping_outputs_keeps_the_others_bit_for_bit():
