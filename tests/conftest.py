@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,13 @@ def data_folder():
     if not folder.is_dir():
         pytest.skip(f"real data are absent: no folder {folder}; set MTLEARN_DATA to theirs")
     return folder
+
+
+@pytest.fixture
+def default_signals():
+    """The handlers of a foreground process: a background job of a shell ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGTERM, terminate)

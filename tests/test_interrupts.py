@@ -8,6 +8,8 @@ import pytest
 
 from mtlearn._interrupts import Interrupts
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 
 @pytest.fixture(autouse=True)
 def _no_signal_before(monkeypatch):

@@ -26,6 +26,8 @@ from mtlearn.exceptions import TrainingInterruptedWarning
 from mtlearn.heads import Classification, Regression
 from mtlearn.trunks import MLP
 
+pytestmark = pytest.mark.usefixtures("default_signals")
+
 N = 120
 
 
