@@ -11,7 +11,7 @@ define install
 	touch $@
 endef
 
-.PHONY: demo test test-slow lint docs bench clean
+.PHONY: demo test lint docs bench clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -30,10 +30,7 @@ demo: $(VENV)/.demo  ## train, search the auxiliary weight, save, reload, draw
 	$(BIN)/python examples/plot_main_job.py
 
 test: $(VENV)/.test  ## the tests
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: $(VENV)/.test  ## the tests that take long
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 bench: $(VENV)/.test  ## the tables of benchmarks/
 	$(BIN)/python benchmarks/accuracy.py
