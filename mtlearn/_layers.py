@@ -43,6 +43,7 @@ class Dropout(nn.Module):
         self.p = p
         self._seed = int(torch.randint(2**63 - 1, ()))
         self._generator: torch.Generator | None = None
+        self._state: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` in evaluation, and with a share of zeros in training."""
@@ -50,8 +51,19 @@ class Dropout(nn.Module):
             return x
         if self._generator is None or self._generator.device != x.device:
             self._generator = torch.Generator(x.device).manual_seed(self._seed)
+            state = self._state
+            if state is not None and len(state) == len(self._generator.get_state()):
+                self._generator.set_state(state)  # unless it comes from another kind of device
         keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self._generator)
         return x * keep.div_(1 - self.p)
+
+    def generator_state(self) -> Tensor | None:
+        """Return the state of the generator; None before its first draw."""
+        return self._state if self._generator is None else self._generator.get_state()
+
+    def set_generator_state(self, state: Tensor | None) -> None:
+        """Set what the generator draws next; None for its beginning."""
+        self._generator, self._state = None, state
 
 
 def dense(

@@ -28,7 +28,7 @@ FLOORS = {
     "mtlearn.estimators": 4,
     "mtlearn": 6,
 }
-DEPENDENCIES = {"joblib", "numpy", "sklearn", "skorch", "torch"}
+DEPENDENCIES = {"joblib", "numpy", "sklearn", "skorch", "torch", "tqdm"}
 PRIVATE_NAMES = "mtlearn._sklearn"
 MAX_FILE, MAX_CLASS, MAX_FUNCTION = 300, 250, 50  # docstrings do not count
 

@@ -1,12 +1,14 @@
 """Training data as tensors, and their batches."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from skorch.dataset import Dataset
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mtlearn._arrays import as_columns
 from mtlearn._typing import Array, Floats
@@ -17,19 +19,31 @@ __all__ = ["Batch", "Batches", "Labels", "Rows", "TrainingData", "training_data"
 Batch: TypeAlias = Tensor | dict[str, Tensor]
 
 
-class Rows(NamedTuple):
-    """Rows, and the labels of each output with their weights, zero where one is missing."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows, and the labels of each output with their weights, zero where one is missing.
+
+    `index` says which rows of `X` these are; None for all of them. `X` itself is never copied, so
+    that it may be larger than the memory.
+    """
 
     X: Array
     targets: Mapping[str, Array]
     weights: Mapping[str, Floats]
+    index: Array | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.X) if self.index is None else len(self.index)
 
     def take(self, rows: Array) -> "Rows":
         """Return some of the rows."""
         return Rows(
-            self.X[rows],
+            self.X,
             {name: labels[rows] for name, labels in self.targets.items()},
             {name: weight[rows] for name, weight in self.weights.items()},
+            rows if self.index is None else self.index[rows],
         )
 
 
@@ -40,34 +54,75 @@ class Labels(NamedTuple):
     weight: Tensor
 
 
-class TrainingData(Dataset[Any]):
+class TrainingData(Dataset):
     """Rows and the labels of every trained output, indexed a batch at a time.
+
+    For skorch's scoring callbacks it also holds, as `X` and `y`, what the user gave.
 
     Parameters
     ----------
-    X : Tensor or dict of Tensor
-        The rows.
+    inputs : Tensor or dict of Tensor
+        The rows, in any floating point type.
     labels : dict of str to Labels
         The labels of each output, in the order of the names.
+    dtype : torch.dtype, default=None
+        The type of the rows in a batch; None for that of `inputs`.
+    index : Tensor, default=None
+        Which rows of `inputs` the labels belong to; None for all of them.
+    totals : dict of str to (float, int), default=None
+        The sum of each output's weights, and the number of rows it is over.
+    rows : Rows, default=None
+        What the data were made from.
     """
 
-    def __init__(self, X: Batch, labels: dict[str, Labels]) -> None:
-        self.X = X
+    def __init__(
+        self,
+        inputs: Batch,
+        labels: dict[str, Labels],
+        dtype: torch.dtype | None = None,
+        index: Tensor | None = None,
+        totals: Mapping[str, tuple[float, int]] | None = None,
+        rows: Rows | None = None,
+    ) -> None:
+        self.inputs = inputs
         self.labels = labels
+        self.dtype = dtype
+        self.index = index
+        self.totals = dict(totals or {})
+        self.rows = rows
+
+    @property
+    def X(self) -> Array:
+        """The rows as the user gave them."""
+        assert self.rows is not None
+        return self.rows.X if self.rows.index is None else self.rows.X[self.rows.index]
+
+    @property
+    def y(self) -> dict[str, Array]:
+        """The labels of each output as the user gave them."""
+        assert self.rows is not None
+        return dict(self.rows.targets)
 
     def __len__(self) -> int:
-        X = self.X
-        return len(X if isinstance(X, Tensor) else next(iter(X.values())))
+        inputs = self.inputs
+        if self.index is not None:
+            return len(self.index)
+        return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
     def __getitem__(self, rows: Tensor) -> tuple[Batch, dict[str, Labels]]:
-        X = self.X
-        return (
-            X[rows] if isinstance(X, Tensor) else {name: part[rows] for name, part in X.items()},
-            {
-                name: Labels(target[rows], weight[rows])
-                for name, (target, weight) in self.labels.items()
-            },
-        )
+        labels = {
+            name: Labels(target[rows], weight[rows])
+            for name, (target, weight) in self.labels.items()
+        }
+        if self.index is not None:
+            rows = self.index[rows]
+        inputs = self.inputs
+        if isinstance(inputs, Tensor):
+            return self._cast(inputs[rows]), labels
+        return {name: self._cast(part[rows]) for name, part in inputs.items()}, labels
+
+    def _cast(self, batch: Tensor) -> Tensor:
+        return batch if self.dtype is None else batch.to(self.dtype)
 
 
 class Batches:
@@ -81,6 +136,8 @@ class Batches:
         Rows per batch; the last batch of an epoch has the rest.
     generator : torch.Generator, default=None
         Draws one permutation per epoch; None for the rows in their order.
+    shuffle : bool, default=True
+        Whether to draw one.
     skip_single_row : bool, default=False
         Whether to skip a last batch of a single row, which batch normalisation cannot take.
 
@@ -95,6 +152,7 @@ class Batches:
         dataset: TrainingData,
         batch_size: int,
         generator: torch.Generator | None = None,
+        shuffle: bool = True,
         skip_single_row: bool = False,
     ) -> None:
         if skip_single_row and min(len(dataset), batch_size) == 1:
@@ -104,7 +162,7 @@ class Batches:
             )
         self.dataset = dataset
         self.batch_size = batch_size
-        self.generator = generator
+        self.generator = generator if shuffle else None
         self.skip_single_row = skip_single_row
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Labels]]]:
@@ -122,6 +180,8 @@ def training_data(
     heads: Mapping[str, Head],
     dtype: torch.dtype,
     device: str | torch.device,
+    totals: Mapping[str, tuple[float, int]] | None = None,
+    counted: Collection[str] | None = None,
 ) -> TrainingData:
     r"""Return the rows that take part, with labels whose weights make each loss a batch mean.
 
@@ -144,30 +204,52 @@ def training_data(
     dtype : torch.dtype
         The floating point type.
     device : str or torch.device
-        Where the tensors live.
+        Where the tensors live. On the CPU the rows stay where they are.
+    totals : mapping of str to (float, int), default=None
+        The sums of weights and the numbers of rows of a stream so far: :math:`c_k` is the mean
+        over these rows too.
+    counted : collection of str, default=None
+        The outputs for whose labels a row takes part; None for all.
 
     Returns
     -------
     TrainingData
         The rows on which some output has a label of positive weight.
     """
-    X, targets, weights = rows
     encoded = {
-        name: heads[name].encode(targets[name], weights[name])
+        name: heads[name].encode(rows.targets[name], rows.weights[name])
         for name in sorted(heads)
-        if name in targets
+        if name in rows.targets
     }
-    encoded = {name: (target, weight) for name, (target, weight) in encoded.items() if weight.any()}
-    used = np.zeros(len(X), dtype=bool)
-    for _, weight in encoded.values():
-        used |= as_columns(weight).any(axis=1)
+    used = np.zeros(rows.n_rows, dtype=bool)
+    for name, (_, weight) in encoded.items():
+        if counted is None or name in counted:
+            used |= as_columns(weight).any(axis=1)
+    seen: dict[str, tuple[float, int]] = {}
     labels: dict[str, Labels] = {}
     for name, (target, weight) in encoded.items():
         target, weight = target[used], weight[used]
-        scale = weight.sum() / len(weight) * heads[name].baseline_
+        mass, count = (totals or {}).get(name, (0.0, 0))
+        mass, count = seen[name] = (mass + float(weight.sum()), count + len(weight))
+        if not weight.any():
+            continue
+        scale = mass / count * heads[name].baseline_
         floating = target.dtype.kind == "f"
         labels[name] = Labels(
             torch.tensor(target, dtype=dtype if floating else torch.int64, device=device),
             torch.tensor(weight / scale, dtype=dtype, device=device),
         )
-    return TrainingData(torch.tensor(X[used], dtype=dtype, device=device), labels)
+    rows = rows if used.all() else rows.take(np.flatnonzero(used))
+    inputs, index = _inputs(rows, torch.device(device))
+    return TrainingData(inputs, labels, dtype, index, seen, rows)
+
+
+def _inputs(rows: Rows, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return the rows on the device: the user's own memory on the CPU, and which rows of it."""
+    if device.type != "cpu":
+        X = rows.X if rows.index is None else rows.X[rows.index]
+        return torch.tensor(X, device=device), None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # it is only read
+        inputs = torch.as_tensor(rows.X)
+    return inputs, None if rows.index is None else torch.as_tensor(rows.index)

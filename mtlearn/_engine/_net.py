@@ -1,22 +1,27 @@
 """skorch's training loop, with one loss per output and one read of the losses per epoch."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, PrintLog
-from torch import nn
+from torch import Tensor, nn
 
-from mtlearn._engine._data import Batches, TrainingData
+from mtlearn._engine._data import Batches
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
-from mtlearn._engine._optimizers import find_optimizer
-from mtlearn._engine._stopping import StopTraining
+from mtlearn._engine._optimizers import find_groups, find_optimizer
+from mtlearn._engine._predict import raw_outputs
+from mtlearn._engine._stopping import Diverged, StopTraining
 from mtlearn._interrupts import Interrupts
 from mtlearn._random import part_seed
-from mtlearn.exceptions import DivergenceError
+from mtlearn._typing import Array
+from mtlearn._validation import check_known
+from mtlearn.heads import ClassHead, Head
+from mtlearn.targets import Targets
 
 __all__ = ["LOSS_LIMIT", "Net", "make_net"]
 
@@ -27,10 +32,11 @@ ROWS_AT_ONCE = 2**13
 class Net(NeuralNet):
     """A skorch net whose loss is the weighted sum of the outputs' losses and the penalty.
 
-    Loop, hooks, callbacks and history are skorch's. Two things differ: a step also returns its
-    ``terms`` (the losses of all outputs, then the penalty), and an epoch reads their means back
-    once, at its end, where skorch waits for the device after every batch. The history of an epoch
-    has ``train_loss``, ``train_<output>_loss`` and ``train_penalty``.
+    Loop, hooks, callbacks and history are skorch's. Three things differ: a step also returns its
+    ``terms`` (the losses of all outputs, then the penalty); an epoch reads their means back once,
+    at its end, where skorch waits for the device after every batch; and predictions are by output.
+    The history of an epoch has ``train_loss``, ``train_<output>_loss`` and ``train_penalty``, and
+    ``..._best`` beside each loss.
 
     Parameters
     ----------
@@ -38,10 +44,16 @@ class Net(NeuralNet):
         The network.
     criterion : Objective
         The losses.
+    heads : mapping of str to Head
+        The fitted heads of all outputs.
     alpha : float
         The penalty on squared weights.
     loss_limit : float
         The loss of an output above which training counts as diverged.
+    keep_batches : bool
+        Whether to record each batch in the history, as skorch's own callbacks expect it.
+    record_rate : bool
+        Whether to record the learning rate at the beginning of each epoch.
     **kwargs : Any
         What skorch's NeuralNet takes.
     """
@@ -51,18 +63,63 @@ class Net(NeuralNet):
         module: MultiOutputModule,
         criterion: Objective,
         *,
+        heads: Mapping[str, Head] | None = None,
         alpha: float = 0.0,
         loss_limit: float = LOSS_LIMIT,
+        keep_batches: bool = False,
+        record_rate: bool = False,
         **kwargs: Any,
     ) -> None:
         self.interrupts = Interrupts()
+        self.frozen: Sequence[nn.Module] = ()
+        self.epochs_before = 0
+        self._best_losses: dict[str, float] = {}
+        self.heads = heads or {}
         self.alpha = alpha
         self.loss_limit = loss_limit
+        self.keep_batches = keep_batches
+        self.record_rate = record_rate
         super().__init__(module, criterion=criterion, **kwargs)
 
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
         """Return skorch's timer and table, without its own scoring of the training loss."""
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the losses of an earlier training."""
+        super().on_train_begin(net, **kwargs)
+        self._best_losses = {}
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Tell all callbacks; one that wants to stop is heard after the others had their turn.
+
+        Raises
+        ------
+        StopTraining
+            If a callback raised it, or a KeyboardInterrupt, which is how skorch's own stop.
+        """
+        getattr(self, method_name)(self, **kwargs)
+        stops = False
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except (KeyboardInterrupt, StopTraining):
+                if self.interrupts.handled:
+                    raise
+                stops = True
+        if stops:
+            raise StopTraining
+
+    def predict(self, X: Array) -> Targets:
+        """Predict all outputs."""
+        raw = self._raw_outputs(X)
+        return Targets({name: head.decode(raw[name]) for name, head in self.heads.items()})
+
+    def predict_proba(self, X: Array) -> Targets:
+        """Predict the class probabilities of the outputs that have classes."""
+        raw = self._raw_outputs(X)
+        classes = {name: head for name, head in self.heads.items() if isinstance(head, ClassHead)}
+        return Targets({name: head.decode_proba(raw[name]) for name, head in classes.items()})
 
     def train_step_single(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
         """Compute the total loss of a batch and its gradients, in one backward pass."""
@@ -87,29 +144,37 @@ class Net(NeuralNet):
 
         Raises
         ------
-        DivergenceError
+        Diverged
             If a mean loss is not finite, or above the limit.
         StopTraining
             After a signal, between two batches.
         """
         if iterator is None:
             return
+        if training and self.record_rate:
+            self.history.record("learning_rate", self.optimizer_.param_groups[-1]["lr"])
         self.module_.train(training)
         self.criterion_.train(training)
+        for part in self.frozen:
+            part.training = False
         terms, sizes = [], []
         interrupted = False
         for batch in iterator:
+            if self.keep_batches:
+                self.history.new_batch()
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             terms.append(step["terms"])
             sizes.append(len(next(iter(batch[1].values())).target))
+            if self.keep_batches:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
             self.notify("on_batch_end", batch=batch, training=training, **step)
             if interrupted := training and self.interrupts.received is not None:
                 break
-        shares = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
-        means = (shares @ torch.stack(terms).to("cpu", torch.float64)).tolist()
         self.history.record(f"{prefix}_batch_count", len(sizes))
-        self._record(prefix, means, iterator.dataset.labels)
+        by_batch = torch.stack(terms).to("cpu", torch.float64)
+        self._record(prefix, by_batch, torch.tensor(sizes), iterator.dataset.labels)
         if interrupted:
             raise StopTraining
 
@@ -122,36 +187,63 @@ class Net(NeuralNet):
         terms = torch.cat([losses.detach(), torch.as_tensor(penalty).detach().to(losses).view(1)])
         return {"loss": total + penalty, "y_pred": raw, "terms": terms}
 
-    def _record(self, prefix: str, means: list[float], observed: Collection[str]) -> None:
+    def _record(
+        self, prefix: str, by_batch: Tensor, sizes: Tensor, observed: Collection[str]
+    ) -> None:
+        """Record the mean over rows of each column of losses, and of the penalty, the last one."""
         names = self.criterion_.names
         weights = self.criterion_.weights.tolist()
-        for name, mean in zip(names, means, strict=False):
-            limit = self.loss_limit if prefix == "train" else math.inf
+        means = (sizes.to(torch.float64) / sizes.sum() @ by_batch).tolist()
+        limit = self.loss_limit if prefix == "train" else math.inf
+        for i, (name, mean) in enumerate(zip(names, means, strict=False)):
             if not math.isfinite(mean) or mean > limit:
                 where = "" if prefix == "train" else " validation"
-                raise DivergenceError(
-                    f"output {name!r}: training diverged in epoch {len(self.history)}, with a "
-                    f"mean{where} loss of {mean:.3g}. Lower `learning_rate`, or scale X."
+                raise Diverged(
+                    f"output {name!r}: training diverged in epoch "
+                    f"{self.epochs_before + len(self.history)}, with a mean{where} loss of "
+                    f"{mean:.3g}. Lower `learning_rate`, or scale X.",
+                    at_start=prefix == "train" and not bool(by_batch[0, i] <= limit),
                 )
         total = math.fsum(w * mean for w, mean in zip(weights, means, strict=False)) + means[-1]
-        self.history.record(f"{prefix}_loss", total)
+        self._record_loss(f"{prefix}_loss", total)
         for name, mean in zip(names, means, strict=False):
             if name in observed:
-                self.history.record(f"{prefix}_{name}_loss", mean)
+                self._record_loss(f"{prefix}_{name}_loss", mean)
         self.history.record(f"{prefix}_penalty", means[-1])
+
+    def _record_loss(self, key: str, loss: float) -> None:
+        best = self._best_losses.get(key, math.inf)
+        self._best_losses[key] = min(loss, best)
+        self.history.record(key, loss)
+        self.history.record(f"{key}_best", loss < best)
+
+    def _raw_outputs(self, X: Array) -> dict[str, Array]:
+        module = self.module_
+        training = module.training
+        try:
+            raw = raw_outputs(module.eval(), self.heads, np.asarray(X), self.criterion_.dtype)
+        finally:
+            module.train(training)
+        return raw
 
 
 def make_net(
     module: MultiOutputModule,
     objective: Objective,
     *,
+    heads: Mapping[str, Head],
     optimizer: str | Callable[..., Any],
+    optimizer_params: Mapping[str, Any],
+    param_groups: Mapping[str, Mapping[str, Any]],
     learning_rate: float,
     alpha: float,
     batch_size: int,
     max_epochs: int,
+    shuffle: bool,
     loss_limit: float,
-    callbacks: list[Any],
+    callbacks: Sequence[Any],
+    keep_batches: bool,
+    record_rate: bool,
     device: str,
     verbose: int,
     seed: int,
@@ -162,21 +254,30 @@ def make_net(
     net = Net(
         module,
         objective,
+        heads=heads,
         alpha=alpha,
         loss_limit=loss_limit,
+        keep_batches=keep_batches,
+        record_rate=record_rate,
         optimizer=find_optimizer(optimizer),
         lr=learning_rate,
         batch_size=batch_size,
         max_epochs=max_epochs,
-        callbacks=callbacks,
+        callbacks=list(callbacks),
         train_split=None,
-        dataset=TrainingData,
+        use_caching=False,
         iterator_train=Batches,
         iterator_train__generator=torch.Generator().manual_seed(part_seed(seed, "batches")),
+        iterator_train__shuffle=shuffle,
         iterator_train__skip_single_row=normalizes,
         iterator_valid=Batches,
         iterator_valid__batch_size=ROWS_AT_ONCE,
         device=device,
         verbose=verbose,
-    )
-    return net.initialize()
+        optimizer__param_groups=find_groups(module, param_groups),
+        **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
+    ).initialize()
+    known = net.optimizer_.defaults
+    for part, settings in param_groups.items():
+        check_known(settings, known, subject=f"`param_groups[{part!r}]`", noun="setting")
+    return net

@@ -28,6 +28,7 @@ class Objective(nn.Module):
         self, heads: Mapping[str, Head], loss_weights: Mapping[str, float], dtype: torch.dtype
     ) -> None:
         super().__init__()
+        self.dtype = dtype
         self.names = sorted(heads)
         self.losses = nn.ModuleList(heads[name].build_loss() for name in self.names)
         self.weights: Tensor

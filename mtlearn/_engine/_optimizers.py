@@ -1,12 +1,20 @@
-"""Optimizers by name."""
+"""Optimizers by name, their parameters, and parameter groups by part of the network."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from glob import escape
+from numbers import Real
 from typing import Any
 
 import torch
+from torch import nn
 
-__all__ = ["OPTIMIZERS", "find_optimizer"]
+from mtlearn._engine._module import MultiOutputModule
+from mtlearn._validation import check_known
+
+__all__ = ["OPTIMIZERS", "check_optimizer", "find_groups", "find_optimizer", "frozen"]
 
 # Fused kernels update all parameters in one call; on small nets that is most of a step's time.
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -16,7 +24,110 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": partial(torch.optim.SGD, fused=True),
 }
 
+Groups = Mapping[str, Mapping[str, Any]]
+
 
 def find_optimizer(optimizer: str | Callable[..., Any]) -> Callable[..., torch.optim.Optimizer]:
     """Return what makes the optimizer: a name's entry, or the class or partial as given."""
     return OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+
+
+def check_optimizer(optimizer: str | Callable[..., Any], params: Mapping[str, Any]) -> None:
+    """Raise a ValueError for an optimizer that cannot train here, and for unknown parameters."""
+    made_by = optimizer.func if isinstance(optimizer, partial) else optimizer
+    if str(optimizer).lower() == "lbfgs" or _is_lbfgs(made_by):
+        raise ValueError(
+            "`optimizer` must make one step from one gradient. LBFGS evaluates the loss several "
+            "times within a step and models its curvature from one step to the next, which the "
+            f"changing batches spoil; use one of {sorted(OPTIMIZERS)}."
+        )
+    if isinstance(optimizer, str):
+        check_known([optimizer], OPTIMIZERS, subject="`optimizer`", noun="optimizer")
+    if "lr" in params:
+        raise ValueError("`optimizer_params` must not hold 'lr'; set `learning_rate`.")
+    accepted = inspect.signature(find_optimizer(optimizer)).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        names = [name for name in accepted if name not in ("params", "lr")]
+        check_known(params, names, subject="`optimizer_params`", noun="parameter")
+
+
+def find_groups(module: MultiOutputModule, groups: Groups) -> list[tuple[str, dict[str, Any]]]:
+    """Return patterns of parameter names with their settings, as skorch takes them.
+
+    Parameters
+    ----------
+    module : MultiOutputModule
+        The network.
+    groups : mapping of str to mapping of str to Any
+        Settings of the optimizer by part: "trunk", a module inside it such as "trunk.0", or an
+        output. The most specific part counts.
+
+    Raises
+    ------
+    ValueError
+        For an unknown part, and a learning rate that is none.
+    """
+    subject = "`param_groups`"
+    parts = _parts(module)
+    check_known(groups, parts, subject=subject, noun="part")
+    twice = [part for part in groups if part in module.names and parts[part].startswith("trunk")]
+    if twice:
+        raise ValueError(f"{subject}: {twice} are parts of the trunk and outputs; rename these.")
+    for part, settings in groups.items():
+        rate = settings.get("lr", 0.0)
+        if not isinstance(rate, Real) or not 0 <= float(rate) < float("inf"):
+            raise ValueError(
+                f"{subject}: 'lr' of {part!r} must be a finite number of at least 0. Got {rate!r}."
+            )
+    paths = sorted((parts[part].count("."), parts[part], part) for part in groups)
+    return [(f"{escape(path)}.*", dict(groups[part])) for _, path, part in reversed(paths)]
+
+
+@contextmanager
+def frozen(module: MultiOutputModule, groups: Groups) -> Iterator[list[nn.Module]]:
+    """Take the parts with a learning rate of 0 out of the training; yield them.
+
+    Inside, their parameters need no gradient, so that nothing is computed for them and no penalty
+    is counted. Parts with a rate of their own inside a frozen one do learn.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to learn.
+    """
+    parts = _parts(module)
+    rates = {parts[part]: settings["lr"] for part, settings in groups.items() if "lr" in settings}
+    stopped = [
+        parameter
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and _of_most_specific(name, rates) == 0
+    ]
+    if stopped and len(stopped) == sum(p.requires_grad for p in module.parameters()):
+        raise ValueError("`param_groups` must leave a part to learn. All have the 'lr' 0.")
+    for parameter in stopped:
+        parameter.requires_grad_(False)
+    try:
+        yield [
+            part
+            for name, part in module.named_modules()
+            if _of_most_specific(f"{name}.", rates) == 0
+        ]
+    finally:
+        for parameter in stopped:
+            parameter.requires_grad_(True)
+
+
+def _parts(module: MultiOutputModule) -> dict[str, str]:
+    """Return the path inside the network of each part that a user can name."""
+    outputs = {name: f"heads.{i}" for i, name in enumerate(module.names)}
+    inside = {f"trunk.{name}": f"trunk.{name}" for name, _ in module.trunk.named_modules() if name}
+    return {**outputs, "trunk": "trunk", **inside}
+
+
+def _of_most_specific(name: str, rates: Mapping[str, float]) -> float | None:
+    paths = [path for path in rates if name.startswith(f"{path}.")]
+    return rates[max(paths, key=len)] if paths else None
+
+
+def _is_lbfgs(made_by: Any) -> bool:
+    return isinstance(made_by, type) and issubclass(made_by, torch.optim.LBFGS)

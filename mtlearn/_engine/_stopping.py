@@ -1,25 +1,53 @@
-"""Early stopping on one of the recorded losses."""
+"""When training ends early, and with which weights."""
 
+from collections import deque
 from typing import Any
 
 from skorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlearn._engine._module import all_tensors
+from mtlearn.exceptions import DivergenceError
 
-__all__ = ["BestEpoch", "StopTraining"]
+__all__ = ["BestEpoch", "Diverged", "LastEpochs", "StopTraining", "copy_tensors", "put_tensors"]
 
 
 class StopTraining(Exception):
     """Training shall end here, in order."""
 
 
+class Diverged(DivergenceError):
+    """Training has diverged.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    at_start : bool
+        Whether the weights were bad when the epoch began.
+    """
+
+    def __init__(self, message: str, at_start: bool) -> None:
+        super().__init__(message)
+        self.at_start = at_start
+
+
+def copy_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of all parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in all_tensors(module).items()}
+
+
+def put_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Set all parameters and buffers."""
+    for name, tensor in all_tensors(module).items():
+        tensor.detach().copy_(tensors[name])
+
+
 class BestEpoch(Callback):
     """Stop when a loss no longer falls, and restore the weights of its best epoch.
 
     skorch's own EarlyStopping restores what a state_dict holds, which leaves some buffers out,
-    keeps a second copy of all weights, and stops by a KeyboardInterrupt, which is then not to be
-    told from one of the keyboard.
+    keeps a second copy of all weights, and says nothing of a run that ends before it stops it.
 
     Parameters
     ----------
@@ -46,14 +74,36 @@ class BestEpoch(Callback):
             return
         if loss < self._best:
             self._best, self.best_epoch_ = loss, epoch
-            tensors = all_tensors(net.module_)
-            self._weights = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+            self._weights = copy_tensors(net.module_)
         elif epoch - self.best_epoch_ >= self.patience:
             raise StopTraining
 
     def on_train_end(self, net: Any, **_kwargs: Any) -> None:
         """Restore the best weights."""
         if self._weights and self.best_epoch_ != len(net.history):
-            for name, tensor in all_tensors(net.module_).items():
-                tensor.detach().copy_(self._weights[name])
+            put_tensors(net.module_, self._weights)
         self._weights = {}
+
+
+class LastEpochs(Callback):
+    """Keep the weights of the last two epochs, to go back to when training diverges."""
+
+    def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
+        """Forget any earlier training."""
+        self._weights: deque[tuple[int, dict[str, Tensor]]] = deque(maxlen=2)
+
+    def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
+        """Keep the weights at the end of an epoch."""
+        self._weights.append((len(net.history), copy_tensors(net.module_)))
+
+    def forget(self) -> None:
+        """Let go of the weights."""
+        self._weights.clear()
+
+    def restore(self, net: Any, *, before: int) -> int:
+        """Restore the weights of the last epoch up to `before`; return it, 0 if there is none."""
+        for epoch, weights in reversed(self._weights):
+            if epoch <= before:
+                put_tensors(net.module_, weights)
+                return epoch
+        return 0

@@ -1,105 +1,59 @@
 """One training run: from fitted heads and labels to a trained network."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 import torch
 from skorch.helper import predefined_split
 
 from mtlearn._engine._data import Rows, TrainingData, training_data
-from mtlearn._engine._module import MultiOutputModule, build_module
-from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
-from mtlearn._engine._objective import Objective
-from mtlearn._engine._stopping import BestEpoch, StopTraining
+from mtlearn._engine._history import history_rows
+from mtlearn._engine._module import MultiOutputModule
+from mtlearn._engine._net import Net
+from mtlearn._engine._optimizers import frozen
+from mtlearn._engine._recipe import DTYPES, Recipe, check_device
+from mtlearn._engine._resume import load_training_state, restart_generators, training_state
+from mtlearn._engine._stopping import Diverged, StopTraining, copy_tensors, put_tensors
 from mtlearn._interrupts import Interrupts
-from mtlearn._torch_state import training_settings
 from mtlearn.exceptions import DivergenceError, TrainingInterruptedWarning
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["DTYPES", "Recipe", "best_epoch", "history_rows", "train"]
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-MAX_BATCH = 200
-MIN_EPOCHS = 100
-MIN_STEPS = 200
+__all__ = ["Trained", "train"]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a run does with the data: everything but the data and the parts."""
+class Trained:
+    """A trained network, and what a later run continues from.
 
-    loss_weights: Mapping[str, float]
-    normalize_losses: bool
-    optimizer: str | Callable[..., Any]
-    learning_rate: float
-    alpha: float
-    batch_size: int | str
-    max_epochs: int | str
-    early_stopping: bool
-    n_iter_no_change: int
-    device: str
-    dtype: str
-    n_threads: int | None
-    verbose: int
-    seed: int
-    monitor: str = "valid_loss"
+    Parameters
+    ----------
+    recipe : Recipe
+        How it was trained, with "auto" replaced by numbers.
+    module : MultiOutputModule
+        The network, in evaluation mode.
+    net : Net or None
+        The skorch net that trained it; None if there was nothing to learn.
+    totals : mapping of str to (float, int)
+        The sum of each output's label weights, and the number of rows it is over.
+    history : list of dict
+        One row per epoch, of all runs.
+    best_epoch : int
+        The epoch, from 1 on, that the weights are of; 0 if there was none.
+    error : DivergenceError or None
+        Why the run ended, if it diverged.
+    """
 
-    def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
-        """Return the heads that have something to learn, and weight in the loss."""
-        return {
-            name: head
-            for name, head in sorted(heads.items())
-            if self.loss_weights[name] != 0 and not head.is_constant_
-        }
-
-    def build(self, trunk: Trunk, heads: Mapping[str, Head], n_features: int) -> MultiOutputModule:
-        """Return the network with fresh weights, on the device."""
-        trained = self.trained(heads)
-        module = build_module(trunk, trained, n_features, self.seed, DTYPES[self.dtype])
-        return module.to(self.device)
-
-    def for_rows(self, n_rows: int) -> "Recipe":
-        """Return the recipe with "auto" replaced by numbers."""
-        batch_size = min(MAX_BATCH, n_rows) if self.batch_size == "auto" else int(self.batch_size)
-        epochs = max(MIN_EPOCHS, ceil(MIN_STEPS / ceil(n_rows / batch_size)))
-        epochs = epochs if self.max_epochs == "auto" else int(self.max_epochs)
-        return replace(self, batch_size=batch_size, max_epochs=epochs)
-
-    def on_this_machine(self) -> "Recipe":
-        """Return the recipe with a device that is there."""
-        try:
-            check_device(self.device)
-        except ValueError:
-            return replace(self, device="cpu")
-        return self
-
-    def settings(self) -> AbstractContextManager[None]:
-        """Hold torch's thread count and generator as the run needs them."""
-        return training_settings(self.n_threads, self.seed)
-
-    def make_net(self, module: MultiOutputModule, heads: Mapping[str, Head]) -> Net:
-        """Return the skorch net that trains the network."""
-        stopper = BestEpoch(self.monitor, self.n_iter_no_change)
-        return make_net(
-            module,
-            Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            alpha=self.alpha,
-            batch_size=int(self.batch_size),
-            max_epochs=int(self.max_epochs),
-            loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
-            callbacks=[("best_epoch", stopper)] if self.early_stopping else [],
-            device=self.device,
-            verbose=self.verbose,
-            seed=self.seed,
-        )
+    recipe: Recipe
+    module: MultiOutputModule
+    net: Net | None
+    totals: Mapping[str, tuple[float, int]]
+    history: list[dict[str, float]]
+    best_epoch: int
+    error: DivergenceError | None = None
 
 
 def train(
@@ -109,8 +63,12 @@ def train(
     rows: Rows,
     validation: Rows | None = None,
     main_output: str | None = None,
-) -> tuple[MultiOutputModule, Net | None, Recipe]:
-    """Build the network and train it.
+    *,
+    callbacks: Sequence[Any] = (),
+    before: Trained | None = None,
+    totals: Mapping[str, tuple[float, int]] | None = None,
+) -> Trained:
+    """Build the network, or go on with one, and train it.
 
     Parameters
     ----------
@@ -126,20 +84,23 @@ def train(
         What to watch the losses on; None to watch none.
     main_output : str, default=None
         The output whose loss stops the training; None for the total.
+    callbacks : sequence of skorch.callbacks.Callback or (str, Callback), default=()
+        The user's callbacks.
+    before : Trained, default=None
+        The run to continue; its network is trained in place. If this fails, it is as it was.
+    totals : mapping of str to (float, int), default=None
+        The totals of the rows that these belong to; None for none.
 
     Returns
     -------
-    module : MultiOutputModule
-        The trained network, in evaluation mode.
-    net : Net or None
-        The skorch net that trained it; None if there was nothing to learn.
-    recipe : Recipe
-        The recipe with "auto" replaced by numbers.
+    Trained
+        What came out. If training diverged after its first epoch, this is the network of the
+        best or the last good epoch, with the error beside it.
 
     Raises
     ------
     DivergenceError
-        If a loss or a weight leaves the finite numbers.
+        If a loss or a weight leaves the finite numbers in the first epoch.
 
     Warns
     -----
@@ -147,14 +108,21 @@ def train(
         If Ctrl-C or SIGTERM ended the training.
     """
     check_device(recipe.device)
-    trained = recipe.trained(heads)
     dtype = DTYPES[recipe.dtype]
-    with recipe.settings(), Interrupts() as interrupts:
-        module = recipe.build(trunk, heads, rows.X.shape[1])
-        data = training_data(rows, trained, dtype, recipe.device)
+    history = [] if before is None else before.history
+    with recipe.settings(len(history)), Interrupts() as interrupts:
+        if before is None:
+            recipe = replace(recipe, outputs=tuple(recipe.trained(heads)))
+            module = recipe.build(trunk, heads, rows.X.shape[1])
+        else:
+            module = before.module.to(recipe.device)
+        trained = recipe.trained(heads)
+        counted = [name for name in trained if recipe.loss_weights[name] != 0]
+        data = training_data(rows, trained, dtype, recipe.device, totals, counted)
         recipe = recipe.for_rows(max(len(data), 1))
-        if not trained:
-            return module.eval(), None, recipe
+        if not data.labels:
+            net = None if before is None else before.net
+            return Trained(recipe, module.eval(), net, data.totals, history, len(history))
         watched = None
         if validation is not None:
             watched = training_data(validation, trained, dtype, recipe.device)
@@ -162,26 +130,91 @@ def train(
             watched, recipe = None, replace(recipe, early_stopping=False)
         elif main_output in watched.labels:
             recipe = replace(recipe, monitor=f"valid_{main_output}_loss")
-        net = recipe.make_net(module, heads)
+        net = _find_net(recipe, module, heads, callbacks, before, len(data))
+        net.epochs_before = len(history)
         net.interrupts = interrupts
-        _run(net, data, watched)
-    if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
-        raise DivergenceError(
-            f"training diverged in epoch {len(net.history)}: a weight is not finite. Lower "
-            f"`learning_rate`, or scale X."
-        )
-    return module.eval(), net, recipe
+        undone = _undone_on_failure(net, active=before is not None)
+        with undone, frozen(module, recipe.param_groups) as net.frozen:
+            best, error = _run(net, data, watched)
+    module.eval()
+    rows_now = history_rows(net, heads, recipe.loss_weights)
+    before_now = len(history)
+    if before is None:
+        history = rows_now
+    else:
+        history.extend(rows_now)
+    return Trained(recipe, module, net, data.totals, history, before_now + best, error)
 
 
-def _run(net: Net, data: TrainingData, watched: TrainingData | None) -> None:
-    """Run all epochs, or until a signal or the best epoch stops them."""
+def _find_net(
+    recipe: Recipe,
+    module: MultiOutputModule,
+    heads: Mapping[str, Head],
+    callbacks: Sequence[Any],
+    before: Trained | None,
+    n_rows: int,
+) -> Net:
+    """Return the net of the run before if it fits, else a new one with its moments."""
+    if before is None or before.net is None:
+        net = recipe.make_net(module, heads, callbacks, n_rows=n_rows)
+        restart_generators(net)
+        return net
+    old, net = before.recipe, before.net
+    plain = not callbacks and not net.keep_batches and recipe.learning_rate_schedule is None
+    if plain and replace(old, batch_size=recipe.batch_size) == recipe:
+        net.batch_size = recipe.batch_size
+        return net
+    same_optimizer = old.optimizer == recipe.optimizer
+    same_optimizer = same_optimizer and old.optimizer_params == recipe.optimizer_params
+    made = recipe.make_net(module, heads, callbacks, n_rows=n_rows)
+    load_training_state(made, training_state(net), moments=same_optimizer)
+    return made
+
+
+@contextmanager
+def _undone_on_failure(net: Net, *, active: bool) -> Iterator[None]:
+    """Put back weights, moments and generators if the run fails."""
+    if not active:
+        yield
+        return
+    weights, state = copy_tensors(net.module_), training_state(net)
+    try:
+        yield
+    except BaseException:
+        put_tensors(net.module_.eval(), weights)
+        load_training_state(net, state)
+        raise
+
+
+def _run(
+    net: Net, data: TrainingData, watched: TrainingData | None
+) -> tuple[int, DivergenceError | None]:
+    """Run all epochs, or until a signal or the best epoch stops them.
+
+    Return the epoch that the weights are of, and why the run ended if it diverged.
+    """
     net.train_split = None if watched is None else predefined_split(watched)
+    net.initialize_history()
+    error = None
     # skorch's partial_fit does the same, but would swallow an interrupt from anywhere.
-    net.notify("on_train_begin", X=data, y=None)
-    with suppress(StopTraining):
-        net.fit_loop(data)
-    net.notify("on_train_end", X=data, y=None)
+    try:
+        with suppress(StopTraining):
+            net.notify("on_train_begin", X=data, y=None)
+            net.fit_loop(data)
+        net.notify("on_train_end", X=data, y=None)
+        if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
+            epoch = net.epochs_before + len(net.history)
+            raise Diverged(
+                f"training diverged in epoch {epoch}: a weight is not finite. Lower "
+                f"`learning_rate`, or scale X.",
+                at_start=False,
+            )
+        best = _best_epoch(net) or len(net.history)
+    except Diverged as diverged:
+        best, error = _go_back(net, diverged)
+        net.notify("on_train_end", X=data, y=None)
     net.train_split = None  # the net outlives the fit, its data need not
+    dict(net.callbacks_)["last_epochs"].forget()
     if net.interrupts.received is not None:
         net.interrupts.handled = True
         warnings.warn(
@@ -190,56 +223,21 @@ def _run(net: Net, data: TrainingData, watched: TrainingData | None) -> None:
             TrainingInterruptedWarning,
             stacklevel=2,
         )
+    return best, error
 
 
-def best_epoch(net: Net | None) -> int:
-    """Return the epoch, from 1 on, that the weights are of; 0 if there was none."""
-    if net is None:
-        return 0
-    best = [callback.best_epoch_ for name, callback in net.callbacks_ if name == "best_epoch"]
-    return max(best, default=0) or len(net.history)
+def _go_back(net: Net, diverged: Diverged) -> tuple[int, DivergenceError]:
+    """Restore the best or the last good epoch; raise if there is none."""
+    before = len(net.history) - 1 - diverged.at_start
+    epoch = _best_epoch(net) or dict(net.callbacks_)["last_epochs"].restore(net, before=before)
+    if epoch == 0:
+        raise DivergenceError(str(diverged)) from diverged
+    del net.history[-1]
+    kept = net.epochs_before + epoch
+    return epoch, DivergenceError(f"{diverged} The estimator keeps the weights of epoch {kept}.")
 
 
-def check_device(device: str) -> None:
-    """Raise a ValueError for a device that torch does not know or this machine does not have."""
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(
-            f"`device` must be one that torch can use here. Got {device!r}; 'cpu' always works. "
-            f"({str(error).splitlines()[0]})"
-        ) from error
-
-
-def history_rows(
-    net: Net | None, heads: Mapping[str, Head], loss_weights: Mapping[str, float]
-) -> list[dict[str, float]]:
-    """Return one row per epoch, in Keras's names, with the constant outputs' losses too.
-
-    Every row obeys ``loss == sum_k weight_k * loss_k + penalty``, and the same with ``val_`` over
-    the outputs that are watched.
-    """
-    if net is None:
-        return []
-    constant = {
-        name: head.constant_loss_
-        for name, head in heads.items()
-        if name not in net.criterion_.names
-    }
-    extra = sum(loss_weights[name] * loss for name, loss in constant.items())
-    rows = []
-    for epoch in net.history:
-        row = {"loss": epoch["train_loss"] + extra}
-        for name in heads:
-            row[f"{name}_loss"] = (
-                constant[name] if name in constant else epoch[f"train_{name}_loss"]
-            )
-        row |= {f"{name}_weight": loss_weights[name] for name in heads}
-        row["penalty"] = epoch["train_penalty"]
-        if "valid_loss" in epoch:
-            row["val_loss"] = epoch["valid_loss"]
-            names = [name for name in heads if f"valid_{name}_loss" in epoch]
-            row |= {f"val_{name}_loss": epoch[f"valid_{name}_loss"] for name in names}
-            row["val_penalty"] = epoch["valid_penalty"]
-        rows.append(row)
-    return rows
+def _best_epoch(net: Net) -> int:
+    """Return the epoch of the run with the best watched loss; 0 if none was watched."""
+    stopper = dict(net.callbacks_).get("best_epoch")
+    return 0 if stopper is None else stopper.best_epoch_

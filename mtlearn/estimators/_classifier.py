@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from mtlearn._arrays import homogeneous, missing_mask
+from mtlearn._engine._callbacks import Callbacks
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
@@ -61,8 +62,19 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
         The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
         a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+    optimizer_params : dict of str to Any, default=None
+        Parameters of the optimizer but its learning rate: ``{"weight_decay": 0.01}``.
+    param_groups : dict of str to dict, default=None
+        Settings of the optimizer for parts of the network: ``"trunk"``, a module inside it such
+        as ``"trunk.0"``, or an output. ``{"trunk": {"lr": 1e-4}}`` makes a slower trunk. A part
+        with the ``lr`` 0 is frozen: it stays as it is, without dropout or penalty.
     learning_rate : float, default=1e-3
         The learning rate.
+    learning_rate_schedule : {"cosine", "onecycle", "plateau"}, default=None
+        How the learning rate changes. "cosine" lowers it to 0 at `max_epochs`; "onecycle" raises
+        it to `learning_rate` over the first 30 % of the steps and lowers it then; "plateau"
+        divides it by 5 whenever the watched loss (without validation the training loss) has not
+        fallen for half of `n_iter_no_change` epochs. None for no change.
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
@@ -71,6 +83,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.
+    shuffle : bool, default=True
+        Whether to go through the rows in a new order in each epoch.
     early_stopping : bool or "auto", default="auto"
         Whether to hold rows out and to stop once the loss on them no longer falls, with the weights
         of the best epoch. It is the loss of ``"y"``, else the total. "auto" for
@@ -80,6 +94,10 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
     n_iter_no_change : int, default=10
         How many epochs in a row may be no better than the best before training stops.
+    callbacks : list or dict of callbacks, default=None
+        Callbacks of skorch, by themselves, as pairs with a name, or by name in a dict. Every fit
+        uses copies of them. In place of one that cannot be copied, a function without arguments
+        that makes it.
     device : str or torch.device, default="cpu"
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -87,8 +105,12 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     n_threads : int, default=1
         Threads for torch's operators during ``fit``, restored after it; None for torch's own
         setting. More than one pays from some hundreds of units on.
-    verbose : int, default=0
-        Whether to print a line with all losses after each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from where the last one ended, with the network, the optimizer's
+        moments and the scales of the targets as they are then.
+    verbose : int or "progress", default=0
+        Whether to print a line with all losses after each epoch; "progress" for a bar with the
+        time left instead.
     random_state : int, RandomState instance or None, default=None
         Seeds initial weights, the order of rows and dropout; an int for the same result each
         time. The global generators of numpy and torch are left alone.
@@ -108,13 +130,14 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
         ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
-        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``.
+        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``, with a schedule
+        ``learning_rate``, and what `callbacks` record.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     classes_ : ndarray of shape (n_classes,), or list of that
         The classes of `y`; a list for a matrix of several classes per column.
     n_iter_ : int
-        The number of epochs.
+        The number of epochs, of all fits that went on from each other.
     best_epoch_ : int
         The epoch, from 1 on, that the weights are of: the last one without early stopping.
     n_features_in_ : int
@@ -155,17 +178,23 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         normalize_losses: bool = True,
         missing_targets: str = "raise",
         optimizer: str | Callable[..., Any] = "adam",
+        optimizer_params: Mapping[str, Any] | None = None,
+        param_groups: Mapping[str, Mapping[str, Any]] | None = None,
         learning_rate: float = 1e-3,
+        learning_rate_schedule: str | None = None,
         alpha: float = 2e-3,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        shuffle: bool = True,
         early_stopping: bool | str = "auto",
         validation_fraction: Any = 0.1,
         n_iter_no_change: int = 10,
+        callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
         n_threads: int | None = 1,
-        verbose: int | bool = 0,
+        warm_start: bool = False,
+        verbose: int | bool | str = 0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
@@ -175,16 +204,22 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             normalize_losses=normalize_losses,
             missing_targets=missing_targets,
             optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            param_groups=param_groups,
             learning_rate=learning_rate,
+            learning_rate_schedule=learning_rate_schedule,
             alpha=alpha,
             batch_size=batch_size,
             max_epochs=max_epochs,
+            shuffle=shuffle,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            callbacks=callbacks,
             device=device,
             dtype=dtype,
             n_threads=n_threads,
+            warm_start=warm_start,
             verbose=verbose,
             random_state=random_state,
         )
@@ -236,25 +271,11 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         ValueError
             For bad parameters, names, labels or weights; the message names the output.
         mtlearn.exceptions.DivergenceError
-            If a loss or a weight leaves the finite numbers.
+            If a loss or a weight leaves the finite numbers. The estimator then has the best
+            weights so far, or the last good ones; it is as it was if the first epoch diverges.
         """
         own = self._own_targets(y)
-        targets = with_aux(own, aux, self._owner)
-        heads = dict(self.heads or {})
-        for name in own:
-            if name not in heads:
-                heads[name] = self._default_head(own[name])
-                continue
-            if not isinstance(heads[name], ClassHead):
-                raise ValueError(
-                    f"{self._owner}: the head of {name!r} must predict classes. Got "
-                    f"{heads[name]!r}; use MultiOutputNetRegressor for numbers."
-                )
-            if self.class_weight is not None:
-                raise ValueError(
-                    f"{self._owner}: `class_weight` must be None where `heads` has {name!r}. Got "
-                    f"{self.class_weight!r}; give it to that head."
-                )
+        targets, heads = with_aux(own, aux, self._owner), self._find_heads(own)
         check_validation(X_val, y_val, sample_weight_val, self._owner)
         held = None
         if X_val is not None:
@@ -263,6 +284,64 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         self._fit(
             X, targets, sample_weight, heads, main_output=main, validation=held, groups=groups
         )
+        self._own_names = list(own)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        aux: Any = None,
+        classes: Any = None,
+    ) -> Self:
+        """Learn from a piece of a stream: one pass over its rows, in their order.
+
+        The first call makes the network, and takes the scales of the targets from its rows;
+        they are kept. Later calls, or calls after ``fit``, go on. `max_epochs`, `shuffle` and
+        validation play no part.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of any kind; a matrix of 0 and 1 is multilabel.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output.
+        aux : Targets, dict of array-like or DataFrame, default=None
+            Auxiliary targets of the same rows by name; all of them in each call.
+        classes : array-like, list of array-like, or dict of str to that, default=None
+            All classes that may come, needed where the first call lacks some.
+
+        Returns
+        -------
+        MultiOutputNetClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters, names, labels or weights, for a class that neither `classes`
+            nor the first call had, and for a missing target; the message names the output.
+        mtlearn.exceptions.DivergenceError
+            If a loss or a weight leaves the finite numbers; the estimator is as it was.
+        """
+        is_first = not hasattr(self, "module_")
+        own = self._own_targets(y, None if is_first else self._own_names)
+        targets, heads = with_aux(own, aux, self._owner), self._find_heads(own)
+        if classes is not None and not isinstance(classes, Mapping):
+            names = list(own)
+            by_column = [classes] if names == [ARRAY_NAME] else list(classes)
+            if len(by_column) != len(names):
+                raise ValueError(
+                    f"{self._owner}: `classes` must be a list with the classes of each of the "
+                    f"{len(names)} columns of `y`. Got {len(by_column)}."
+                )
+            classes = dict(zip(names, by_column, strict=True))
+        self._partial_fit(X, targets, sample_weight, heads, classes or {})
         self._own_names = list(own)
         return self
 
@@ -370,6 +449,24 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         head = self.heads_[name]
         assert isinstance(head, ClassHead)
         return head
+
+    def _find_heads(self, own: Targets) -> dict[str, Head]:
+        heads = dict(self.heads or {})
+        for name in own:
+            if name not in heads:
+                heads[name] = self._default_head(own[name])
+                continue
+            if not isinstance(heads[name], ClassHead):
+                raise ValueError(
+                    f"{self._owner}: the head of {name!r} must predict classes. Got "
+                    f"{heads[name]!r}; use MultiOutputNetRegressor for numbers."
+                )
+            if self.class_weight is not None:
+                raise ValueError(
+                    f"{self._owner}: `class_weight` must be None where `heads` has {name!r}. Got "
+                    f"{self.class_weight!r}; give it to that head."
+                )
+        return heads
 
     def _default_head(self, y: Array) -> Head:
         if y.ndim == 1:

@@ -8,11 +8,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mtlearn._engine._callbacks import Callbacks
 from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._base import BaseMultiOutputNet
-from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_validation
+from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, check_validation
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -57,8 +58,19 @@ class MultiOutputNet(BaseMultiOutputNet):
     optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
         The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
         a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+    optimizer_params : dict of str to Any, default=None
+        Parameters of the optimizer but its learning rate: ``{"weight_decay": 0.01}``.
+    param_groups : dict of str to dict, default=None
+        Settings of the optimizer for parts of the network: ``"trunk"``, a module inside it such
+        as ``"trunk.0"``, or an output. ``{"trunk": {"lr": 1e-4}}`` makes a slower trunk. A part
+        with the ``lr`` 0 is frozen: it stays as it is, without dropout or penalty.
     learning_rate : float, default=1e-3
         The learning rate.
+    learning_rate_schedule : {"cosine", "onecycle", "plateau"}, default=None
+        How the learning rate changes. "cosine" lowers it to 0 at `max_epochs`; "onecycle" raises
+        it to `learning_rate` over the first 30 % of the steps and lowers it then; "plateau"
+        divides it by 5 whenever the watched loss (without validation the training loss) has not
+        fallen for half of `n_iter_no_change` epochs. None for no change.
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
@@ -67,6 +79,8 @@ class MultiOutputNet(BaseMultiOutputNet):
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.
+    shuffle : bool, default=True
+        Whether to go through the rows in a new order in each epoch.
     early_stopping : bool or "auto", default="auto"
         Whether to hold rows out and to stop once the loss on them no longer falls, with the weights
         of the best epoch. It is the loss of the main output, if there is one, else the total.
@@ -76,6 +90,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         such as ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
     n_iter_no_change : int, default=10
         How many epochs in a row may be no better than the best before training stops.
+    callbacks : list or dict of callbacks, default=None
+        Callbacks of skorch, by themselves, as pairs with a name, or by name in a dict. Every fit
+        uses copies of them. In place of one that cannot be copied, a function without arguments
+        that makes it.
     device : str or torch.device, default="cpu"
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -83,8 +101,12 @@ class MultiOutputNet(BaseMultiOutputNet):
     n_threads : int, default=1
         Threads for torch's operators during ``fit``, restored after it; None for torch's own
         setting. More than one pays from some hundreds of units on.
-    verbose : int, default=0
-        Whether to print a line with all losses after each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from where the last one ended, with the network, the optimizer's
+        moments and the scales of the targets as they are then.
+    verbose : int or "progress", default=0
+        Whether to print a line with all losses after each epoch; "progress" for a bar with the
+        time left instead.
     random_state : int, RandomState instance or None, default=None
         Seeds initial weights, the order of rows and dropout; an int for the same result each
         time. The global generators of numpy and torch are left alone.
@@ -104,13 +126,14 @@ class MultiOutputNet(BaseMultiOutputNet):
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
         ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
-        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``.
+        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``, with a schedule
+        ``learning_rate``, and what `callbacks` record.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     classes_ : dict of str to ndarray
         The classes of every output that has some; their array alone if `y` was an array.
     n_iter_ : int
-        The number of epochs.
+        The number of epochs, of all fits that went on from each other.
     best_epoch_ : int
         The epoch, from 1 on, that the weights are of: the last one without early stopping.
     n_features_in_ : int
@@ -169,17 +192,23 @@ class MultiOutputNet(BaseMultiOutputNet):
         normalize_losses: bool = True,
         missing_targets: str = "raise",
         optimizer: str | Callable[..., Any] = "adam",
+        optimizer_params: Mapping[str, Any] | None = None,
+        param_groups: Mapping[str, Mapping[str, Any]] | None = None,
         learning_rate: float = 1e-3,
+        learning_rate_schedule: str | None = None,
         alpha: float = 2e-3,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        shuffle: bool = True,
         early_stopping: bool | str = "auto",
         validation_fraction: Any = 0.1,
         n_iter_no_change: int = 10,
+        callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
         n_threads: int | None = 1,
-        verbose: int | bool = 0,
+        warm_start: bool = False,
+        verbose: int | bool | str = 0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
@@ -189,16 +218,22 @@ class MultiOutputNet(BaseMultiOutputNet):
             normalize_losses=normalize_losses,
             missing_targets=missing_targets,
             optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            param_groups=param_groups,
             learning_rate=learning_rate,
+            learning_rate_schedule=learning_rate_schedule,
             alpha=alpha,
             batch_size=batch_size,
             max_epochs=max_epochs,
+            shuffle=shuffle,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            callbacks=callbacks,
             device=device,
             dtype=dtype,
             n_threads=n_threads,
+            warm_start=warm_start,
             verbose=verbose,
             random_state=random_state,
         )
@@ -245,7 +280,8 @@ class MultiOutputNet(BaseMultiOutputNet):
         ValueError
             For bad parameters, names, labels or weights; the message names the output.
         mtlearn.exceptions.DivergenceError
-            If a loss or a weight leaves the finite numbers.
+            If a loss or a weight leaves the finite numbers. The estimator then has the best
+            weights so far, or the last good ones; it is as it was if the first epoch diverges.
         """
         targets, is_array = as_targets(y, self._owner)
         if self.main_output is not None:
@@ -265,6 +301,60 @@ class MultiOutputNet(BaseMultiOutputNet):
             groups=groups,
         )
         self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
+        return self
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        classes: Any = None,
+    ) -> Self:
+        """Learn from a piece of a stream: one pass over its rows, in their order.
+
+        The first call makes the network, and takes the scales of the targets from its rows;
+        they are kept. Later calls, or calls after ``fit``, go on. `max_epochs`, `shuffle` and
+        validation play no part.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name, all of them in each call; missing labels are
+            left out with ``missing_targets="ignore"``.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output.
+        classes : dict of str to array-like, or array-like, default=None
+            All classes that may come, needed where the first call lacks some.
+
+        Returns
+        -------
+        MultiOutputNet
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters, names, labels or weights, for a class that neither `classes`
+            nor the first call had, and for a missing target; the message names the output.
+        mtlearn.exceptions.DivergenceError
+            If a loss or a weight leaves the finite numbers; the estimator is as it was.
+        """
+        targets, is_array = as_targets(y, self._owner)
+        if classes is not None and not isinstance(classes, Mapping):
+            if not is_array:
+                raise ValueError(
+                    f"{self._owner}: `classes` must be a dict by output where `y` has names. Got "
+                    f"{classes!r}."
+                )
+            classes = {ARRAY_NAME: classes}
+        is_first = not hasattr(self, "module_")
+        self._partial_fit(X, targets, sample_weight, self.heads, classes or {})
+        if is_first:
+            self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
         return self
 
     def predict(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
@@ -366,13 +456,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
     def _all_targets(self, y: Any) -> Targets:
         targets, _ = as_targets(y, self._owner)
-        needed = [head.target or name for name, head in self.heads_.items()]
-        check_known(targets, needed, subject=f"{self._owner}: `y`", noun="target")
-        lacking = [name for name in needed if name not in list(targets)]
-        if lacking:
-            raise ValueError(
-                f"{self._owner}: `y` must hold the targets of all outputs. Missing: {lacking}."
-            )
+        check_all_targets(targets, self.heads_, self._owner)
         return targets
 
     def _needed_outputs(self) -> list[str]:

@@ -9,14 +9,19 @@ from sklearn.base import clone
 from mtlearn._arrays import homogeneous, is_frame, missing_mask
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
 from mtlearn._validation import check_known, check_output_names, naming
-from mtlearn.heads import Head, infer_head
+from mtlearn.heads import ClassHead, Classification, Head, infer_head
 from mtlearn.targets import Targets
 
 __all__ = [
     "ARRAY_NAME",
     "as_targets",
+    "check_all_targets",
+    "check_classes",
+    "check_columns",
     "check_validation",
+    "declare_classes",
     "find_heads",
+    "find_held_heads",
     "find_label_weights",
     "find_loss_weights",
     "is_indicator",
@@ -107,6 +112,47 @@ def with_aux(own: Targets, aux: Any, owner: str) -> Targets:
     return Targets({**own, **others})
 
 
+def check_all_targets(y: Targets, heads: Mapping[str, Head], owner: str) -> None:
+    """Raise a ValueError unless `y` holds the targets of all heads, and no others."""
+    needed = [head.target or name for name, head in heads.items()]
+    check_known(y, needed, subject=f"{owner}: `y`", noun="target")
+    lacking = [name for name in needed if name not in list(y)]
+    if lacking:
+        raise ValueError(f"{owner}: `y` must hold the targets of all outputs. Missing: {lacking}.")
+
+
+def declare_classes(
+    heads: Mapping[str, Head], classes: Mapping[str, ArrayLike], y: Targets, owner: str
+) -> dict[str, Head]:
+    """Return the user's heads, with the classes that the first piece of a stream declares."""
+    check_known(classes, [*y, *heads], subject=f"{owner}: `classes`")
+    declared = {name: clone(head) for name, head in heads.items() if isinstance(head, Head)}
+    declared = {**heads, **declared}
+    for name, values in classes.items():
+        head = declared.get(name, Classification())
+        if name in list(y) and y[name].ndim == 2:
+            continue  # of a multilabel output, classes are the numbers of its columns
+        if not isinstance(head, Classification):
+            raise ValueError(f"{owner}: `classes` names the output {name!r}, which has none.")
+        if head.classes is None:
+            head.classes = np.unique(np.asarray(values))
+        declared[name] = head
+    return declared
+
+
+def check_classes(heads: Mapping[str, Head], classes: Mapping[str, ArrayLike], owner: str) -> None:
+    """Raise a ValueError unless `classes` are those that fitted heads have."""
+    check_known(classes, heads, subject=f"{owner}: `classes`")
+    for name, values in classes.items():
+        head = heads[name]
+        known = head.classes_ if isinstance(head, ClassHead) else np.array([])
+        if not np.array_equal(np.unique(np.asarray(values)), np.unique(known)):
+            raise ValueError(
+                f"{owner}: `classes` of the output {name!r} must be those of the first call, "
+                f"{known.tolist()}. Got {values!r}."
+            )
+
+
 def find_heads(y: Targets, heads: Mapping[str, Head] | None, owner: str) -> dict[str, Head]:
     """Return an unfitted head for every output: the user's, else one inferred from its target.
 
@@ -146,6 +192,31 @@ def find_heads(y: Targets, heads: Mapping[str, Head] | None, owner: str) -> dict
     return found
 
 
+def find_held_heads(
+    y: Targets, heads: Mapping[str, Head], main_output: str | None, owner: str
+) -> dict[str, Head]:
+    """Return the heads whose targets the validation rows have; the main output's at least."""
+    targets = [head.target or name for name, head in heads.items()]
+    check_known(y, targets, subject=f"{owner}: `y_val`", noun="target")
+    known = {name: head for name, head in heads.items() if (head.target or name) in list(y)}
+    if main_output is not None and main_output not in known:
+        raise ValueError(
+            f"{owner}: `y_val` must hold the target of the main output {main_output!r}. Got "
+            f"{list(y)}."
+        )
+    return known
+
+
+def check_columns(held: Mapping[str, Array], fitted: Mapping[str, Array], owner: str) -> None:
+    """Raise a ValueError unless validation labels have the columns of the training labels."""
+    for name, labels in held.items():
+        if labels.shape[1:] != fitted[name].shape[1:]:
+            raise ValueError(
+                f"{owner}: output {name!r}: the labels of `y_val` must have the columns of those "
+                f"of `y`, shape {fitted[name].shape}. Got {labels.shape}."
+            )
+
+
 def find_loss_weights(
     loss_weights: Mapping[str, float] | None, names: list[str], owner: str
 ) -> dict[str, float]:
@@ -181,11 +252,16 @@ def labels_of(y: Targets, heads: Mapping[str, Head]) -> dict[str, Array]:
 
 
 def find_label_weights(
-    labels: Mapping[str, Array], sample_weight: SampleWeight, missing_targets: str, owner: str
-) -> dict[str, Floats]:
+    labels: Mapping[str, Array],
+    sample_weight: SampleWeight,
+    missing_targets: str,
+    owner: str,
+    units: Mapping[str, int] | None = None,
+) -> tuple[dict[str, Floats], dict[str, int]]:
     """Return the weight of every label, in the labels' shape: zero where it is missing.
 
-    Weights are scaled by a power of two, so that the largest of an output is in [1, 2).
+    Only ratios of weights count. So that sums stay finite, weights are divided by a power of two
+    such that the largest of an output is in [1, 2).
 
     Parameters
     ----------
@@ -197,6 +273,16 @@ def find_label_weights(
         Whether missing labels are an error.
     owner : str
         Who complains.
+    units : mapping of str to int, default=None
+        The exponents of two of an earlier call, to be used again; an output may then be without
+        any label. None for the first call.
+
+    Returns
+    -------
+    weights : dict of str to ndarray
+        The weights.
+    units : dict of str to int
+        The exponents of two that they were divided by.
 
     Raises
     ------
@@ -213,9 +299,16 @@ def find_label_weights(
     )
     check_known(by_name, labels, subject=f"{owner}: `sample_weight`")
     weights: dict[str, Floats] = {}
+    found: dict[str, int] = {}
     for name, y in labels.items():
         with naming(f"{owner}: output {name!r}"):
             rows = _row_weights(by_name.get(name), len(y))
+            if units is None and not rows.any():
+                raise ValueError(
+                    "`sample_weight` must not be zero for all rows; leave the output out."
+                )
+            found[name] = int(np.frexp(rows.max())[1] - 1) if units is None else units[name]
+            rows = np.ldexp(rows, -found[name])
             missing = missing_mask(y)
             if missing.any() and missing_targets == "raise":
                 raise ValueError(
@@ -224,12 +317,12 @@ def find_label_weights(
                     f"missing_targets='ignore' to learn from the others."
                 )
             weights[name] = np.where(missing, 0.0, rows.reshape(-1, *[1] * (y.ndim - 1)))
-            if not weights[name].any():
+            if units is None and not weights[name].any():
                 raise ValueError(
                     f"some label must be observed with a positive weight. All {missing.size} are "
                     f"missing or have the weight zero."
                 )
-    return weights
+    return weights, found
 
 
 def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
@@ -247,6 +340,4 @@ def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
         raise ValueError(
             f"`sample_weight` must not be negative. Got {int((weights < 0).sum())} negative values."
         )
-    if not weights.any():
-        raise ValueError("`sample_weight` must not be zero for all rows; leave the output out.")
-    return np.ldexp(weights, 1 - np.frexp(weights.max())[1])  # only ratios count; sums stay finite
+    return weights

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._predict import embeddings, raw_outputs
-from mtlearn._engine._train import DTYPES, Recipe
+from mtlearn._engine._recipe import DTYPES, Recipe
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import find_label_weights, labels_of
@@ -119,7 +119,8 @@ class Predictions(BaseEstimator):
         self, y: Targets, heads: Mapping[str, Head], sample_weight: SampleWeight
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         labels = labels_of(y, heads)
-        return labels, find_label_weights(labels, sample_weight, self.missing_targets, self._owner)
+        weights, _ = find_label_weights(labels, sample_weight, self.missing_targets, self._owner)
+        return labels, weights
 
     def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
         return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)

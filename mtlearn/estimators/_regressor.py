@@ -1,5 +1,6 @@
 """The estimator for an array of numbers, with auxiliary targets."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, check_validation, refuse_names, with_aux
-from mtlearn.heads import ClassHead, Regression
+from mtlearn.heads import ClassHead, Head, Regression
 from mtlearn.targets import Targets
 
 __all__ = ["MultiOutputNetRegressor"]
@@ -45,8 +46,19 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
         The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
         a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
+    optimizer_params : dict of str to Any, default=None
+        Parameters of the optimizer but its learning rate: ``{"weight_decay": 0.01}``.
+    param_groups : dict of str to dict, default=None
+        Settings of the optimizer for parts of the network: ``"trunk"``, a module inside it such
+        as ``"trunk.0"``, or an output. ``{"trunk": {"lr": 1e-4}}`` makes a slower trunk. A part
+        with the ``lr`` 0 is frozen: it stays as it is, without dropout or penalty.
     learning_rate : float, default=1e-3
         The learning rate.
+    learning_rate_schedule : {"cosine", "onecycle", "plateau"}, default=None
+        How the learning rate changes. "cosine" lowers it to 0 at `max_epochs`; "onecycle" raises
+        it to `learning_rate` over the first 30 % of the steps and lowers it then; "plateau"
+        divides it by 5 whenever the watched loss (without validation the training loss) has not
+        fallen for half of `n_iter_no_change` epochs. None for no change.
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
@@ -55,6 +67,8 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.
+    shuffle : bool, default=True
+        Whether to go through the rows in a new order in each epoch.
     early_stopping : bool or "auto", default="auto"
         Whether to hold rows out and to stop once the loss on them no longer falls, with the weights
         of the best epoch. It is the loss of ``"y"``, else the total. "auto" for
@@ -64,6 +78,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
     n_iter_no_change : int, default=10
         How many epochs in a row may be no better than the best before training stops.
+    callbacks : list or dict of callbacks, default=None
+        Callbacks of skorch, by themselves, as pairs with a name, or by name in a dict. Every fit
+        uses copies of them. In place of one that cannot be copied, a function without arguments
+        that makes it.
     device : str or torch.device, default="cpu"
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -71,8 +89,12 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     n_threads : int, default=1
         Threads for torch's operators during ``fit``, restored after it; None for torch's own
         setting. More than one pays from some hundreds of units on.
-    verbose : int, default=0
-        Whether to print a line with all losses after each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from where the last one ended, with the network, the optimizer's
+        moments and the scales of the targets as they are then.
+    verbose : int or "progress", default=0
+        Whether to print a line with all losses after each epoch; "progress" for a bar with the
+        time left instead.
     random_state : int, RandomState instance or None, default=None
         Seeds initial weights, the order of rows and dropout; an int for the same result each
         time. The global generators of numpy and torch are left alone.
@@ -92,11 +114,12 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
         ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also
-        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``.
+        ``val_loss``, ``val_<output>_loss`` and ``val_penalty``, with a schedule
+        ``learning_rate``, and what `callbacks` record.
     loss_weights_ : dict of str to float
         The weight of each output's loss.
     n_iter_ : int
-        The number of epochs.
+        The number of epochs, of all fits that went on from each other.
     best_epoch_ : int
         The epoch, from 1 on, that the weights are of: the last one without early stopping.
     n_features_in_ : int
@@ -166,15 +189,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         ValueError
             For bad parameters, names, labels or weights; the message names the output.
         mtlearn.exceptions.DivergenceError
-            If a loss or a weight leaves the finite numbers.
+            If a loss or a weight leaves the finite numbers. The estimator then has the best
+            weights so far, or the last good ones; it is as it was if the first epoch diverges.
         """
         targets = with_aux(Targets({ARRAY_NAME: self._check_y(y)}), aux, self._owner)
-        heads = {ARRAY_NAME: Regression(), **(self.heads or {})}
-        if isinstance(heads[ARRAY_NAME], ClassHead):
-            raise ValueError(
-                f"{self._owner}: the head of 'y' must predict numbers. Got "
-                f"{heads[ARRAY_NAME]!r}; use MultiOutputNetClassifier for classes."
-            )
         check_validation(X_val, y_val, sample_weight_val, self._owner)
         held = None
         if X_val is not None:
@@ -183,11 +201,61 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
             X,
             targets,
             sample_weight,
-            heads,
+            self._find_heads(),
             main_output=ARRAY_NAME,
             validation=held,
             groups=groups,
         )
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        aux: Any = None,
+        classes: Any = None,
+    ) -> Self:
+        """Learn from a piece of a stream: one pass over its rows, in their order.
+
+        The first call makes the network, and takes the scales of the targets from its rows;
+        they are kept. Later calls, or calls after ``fit``, go on. `max_epochs`, `shuffle` and
+        validation play no part.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output.
+        aux : Targets, dict of array-like or DataFrame, default=None
+            Auxiliary targets of the same rows by name; all of them in each call.
+        classes : dict of str to array-like, default=None
+            All classes that may come, needed where the first call lacks some.
+
+        Returns
+        -------
+        MultiOutputNetRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For bad parameters, names, labels or weights, for a class that neither `classes`
+            nor the first call had, and for a missing target; the message names the output.
+        mtlearn.exceptions.DivergenceError
+            If a loss or a weight leaves the finite numbers; the estimator is as it was.
+        """
+        targets = with_aux(Targets({ARRAY_NAME: self._check_y(y)}), aux, self._owner)
+        if classes is not None and not isinstance(classes, Mapping):
+            raise ValueError(
+                f"{self._owner}: `classes` must be a dict by auxiliary output. Got {classes!r}."
+            )
+        heads = self._find_heads()
+        return self._partial_fit(X, targets, sample_weight, heads, classes or {})
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict `y`.
@@ -226,6 +294,15 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
 
     def _needed_outputs(self) -> list[str]:
         return [ARRAY_NAME]
+
+    def _find_heads(self) -> dict[str, Head]:
+        heads = {ARRAY_NAME: Regression(), **(self.heads or {})}
+        if isinstance(heads[ARRAY_NAME], ClassHead):
+            raise ValueError(
+                f"{self._owner}: the head of 'y' must predict numbers. Got "
+                f"{heads[ARRAY_NAME]!r}; use MultiOutputNetClassifier for classes."
+            )
+        return heads
 
     def _check_y(self, y: Any) -> Array:
         refuse_names(y, self._owner)

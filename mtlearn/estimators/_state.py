@@ -7,7 +7,8 @@ import torch
 from sklearn.base import BaseEstimator
 
 from mtlearn._engine._module import MultiOutputModule, all_tensors
-from mtlearn._engine._train import Recipe
+from mtlearn._engine._recipe import Recipe
+from mtlearn._engine._resume import training_state
 from mtlearn._typing import Array
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
@@ -16,7 +17,11 @@ __all__ = ["NumpyState"]
 
 
 class NumpyState(BaseEstimator):
-    """Pickles the weights of the network as arrays, and builds it anew from its parts."""
+    """Pickles the weights of the network as arrays, and builds it anew from its parts.
+
+    Where training may go on, the optimizer's moments and the states of the generators are with
+    them.
+    """
 
     heads_: dict[str, Head]
     trunk_: Trunk
@@ -28,7 +33,9 @@ class NumpyState(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         """Return numpy arrays and plain values: no skorch net, no torch module."""
         state: dict[str, Any] = dict(super().__getstate__())  # pyright: ignore[reportCallIssue, reportArgumentType]
-        state.pop("net_", None)
+        net = state.pop("net_", None)
+        if net is not None and state.get("_continues"):
+            state["_net_state"] = training_state(net)
         module = state.pop("module_", None)
         if module is not None:
             state["_weights"] = {
@@ -52,7 +59,7 @@ class NumpyState(BaseEstimator):
 
 def _to_columns(rows: list[dict[str, float]]) -> dict[str, Array]:
     """Return one array per column; NaN where a row lacks it, as an interrupted epoch may."""
-    names = max(rows, key=len, default={})
+    names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 

@@ -66,7 +66,7 @@ def hold_out(
     y = None if main_output is None else rows.targets[main_output]
     labelled = np.any([as_columns(rows.weights[name]).any(axis=1) for name in watched], axis=0)
     if hasattr(validation_fraction, "split"):
-        train, valid = _by_splitter(validation_fraction, len(rows.X), y, groups, seed)
+        train, valid = _by_splitter(validation_fraction, rows.n_rows, y, groups, seed)
     else:
         if groups is not None:
             raise ValueError(
@@ -76,7 +76,7 @@ def hold_out(
         pool = np.flatnonzero(labelled)
         strata = y[pool] if stratify and y is not None else None
         valid = pool[_by_share(float(validation_fraction), len(pool), strata, seed)]
-        train = np.setdiff1d(np.arange(len(rows.X)), valid)
+        train = np.setdiff1d(np.arange(rows.n_rows), valid)
     training, validation = rows.take(train), rows.take(valid)
     empty = [name for name in trained if not training.weights[name].any()]
     if empty:

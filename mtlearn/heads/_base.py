@@ -75,7 +75,7 @@ class Head(Part, ABC):
         """
 
     @abstractmethod
-    def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
+    def fit(self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool = False) -> Self:
         """Learn the encoding of a target from its labels of positive weight.
 
         Parameters
@@ -86,6 +86,8 @@ class Head(Part, ABC):
             Their weights, zero where a label is missing; some are positive.
         normalize : bool
             Whether to standardise numbers and to divide the loss by `baseline_`.
+        more_to_come : bool, default=False
+            Whether these are the first labels of a stream, so that none counts as constant.
 
         Returns
         -------

@@ -115,7 +115,7 @@ class Classification(ClassHead):
         """Take note of the classes, so that held-out rows may have all of them."""
         self._noted = homogeneous(y[weight > 0]) if y.ndim == 1 else None
 
-    def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
+    def fit(self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool = False) -> Self:
         """Learn the classes, their weights and their frequencies; see `Head.fit`."""
         if y.ndim != 1:
             raise ValueError(
@@ -130,6 +130,8 @@ class Classification(ClassHead):
         mass = np.zeros(n_classes)
         np.add.at(mass, codes, weight[weight > 0])
         self.class_weight_ = self._find_class_weight(mass)
+        if more_to_come:
+            mass += weight[weight > 0].mean()  # as if each class came once more
         mass = mass * self.class_weight_
         if mass.sum() <= 0:
             raise ValueError("`class_weight` leaves no label any weight; give one class more.")

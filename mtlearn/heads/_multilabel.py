@@ -94,7 +94,7 @@ class MultiLabel(ClassHead):
         self.at = at
         self.target = target
 
-    def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
+    def fit(self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool = False) -> Self:
         """Learn how frequent each label is; see `Head.fit`."""
         cells = _indicators(y, weight)
         check_columns(weight)
@@ -105,11 +105,14 @@ class MultiLabel(ClassHead):
         self.pos_weight_ = _per_label("pos_weight", one, n_labels, upper=np.inf)
         kinds = [np.unique(column[w > 0]) for column, w in zip(cells.T, weight.T, strict=True)]
         self.dtype_ = y.dtype if y.dtype.kind in "biu" else np.dtype(np.int64)
-        self.varies_ = np.array([len(kind) == 2 for kind in kinds])
+        self.varies_ = np.array([more_to_come or len(kind) == 2 for kind in kinds])
         self.constant_ = np.array([kind[0] for kind in kinds])
         self.is_constant_ = not self.varies_.any()
         self.raw_shape_ = (n_labels,)
         present, absent = (weight * cells).sum(axis=0), (weight * (1 - cells)).sum(axis=0)
+        if more_to_come:
+            once = weight[weight > 0].mean()  # as if each label came and missed once more
+            present, absent = present + once, absent + once
         total = np.maximum(present + absent, TINY)
         present = self.pos_weight_ * present
         best = np.clip(present / np.maximum(present + absent, TINY), TINY, 1 - 2**-53)

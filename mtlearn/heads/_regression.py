@@ -129,7 +129,7 @@ class Regression(Head):
                 f"{self.loss.__name__}()."
             )
 
-    def fit(self, y: Array, weight: Floats, *, normalize: bool) -> Self:
+    def fit(self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool = False) -> Self:
         """Learn the scale of the target; see `Head.fit`."""
         values, weight = as_columns(_numbers(y, weight)), as_columns(weight)
         check_columns(weight)
@@ -143,6 +143,9 @@ class Regression(Head):
             known, values = values[complete][:100], self._transform(values, weight)
             _check_inverse(self.transformer_, known)
         self.center_, self.scale_ = _center_and_scale(values, weight)
+        unknown = (self.scale_ == 0) & more_to_come
+        self.scale_[unknown] = np.abs(self.center_[unknown])
+        self.scale_[(self.scale_ == 0) & more_to_come] = 1.0
         varies = self.scale_ > 0
         self.is_constant_ = not varies.any() and normalize
         if not normalize:
@@ -151,7 +154,7 @@ class Regression(Head):
         target, weight = self._standardize(values), weight * varies
         constant, baseline = self._best_constant(target, weight)
         self.constant_raw_ = constant.reshape(self.raw_shape_)
-        self.set_baseline(baseline, normalize=normalize)
+        self.set_baseline(1.0 if unknown.any() else baseline, normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:

@@ -1,5 +1,7 @@
 """Training data hold the rows that take part, with weights that make each loss a batch mean."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,10 @@ def rows_data(n=N):
     return TrainingData(torch.arange(n).view(n, 1), {"a": labels})
 
 
+def all_rows(data):
+    return data[torch.arange(len(data))][0].numpy()
+
+
 def seeded_batches(data, batch_size, seed=0, **params):
     return Batches(data, batch_size, torch.Generator().manual_seed(seed), **params)
 
@@ -38,7 +44,7 @@ def test_rows_without_a_label_of_positive_weight_are_left_out():
         number=Regression(),
         kind=Classification(),
     )
-    np.testing.assert_array_equal(data.X.numpy(), np.delete(X, 4, axis=0))
+    np.testing.assert_array_equal(all_rows(data), np.delete(X, 4, axis=0))
     assert len(data) == N - 1
     assert {len(label) for labels in data.labels.values() for label in labels} == {N - 1}
 
@@ -48,7 +54,7 @@ def test_row_stays_while_one_of_its_cells_is_observed():
     weight[2, 0] = 0.0
     weight[3] = 0.0
     data, _ = prepare({"pair": pair}, {"pair": weight}, pair=Regression())
-    np.testing.assert_array_equal(data.X.numpy(), np.delete(X, 3, axis=0))
+    np.testing.assert_array_equal(all_rows(data), np.delete(X, 3, axis=0))
     assert data.labels["pair"].weight[2].tolist() == [0.0, pytest.approx(9 / 17)]
 
 
@@ -86,20 +92,59 @@ def test_numbers_have_the_asked_type_and_classes_are_indices(dtype):
         number=Regression(),
         kind=Classification(),
     )
-    assert data.X.dtype == data.labels["number"].target.dtype == dtype
+    assert data[torch.arange(2)][0].dtype == data.labels["number"].target.dtype == dtype
     assert data.labels["kind"].target.dtype == torch.int64
     assert {labels.weight.dtype for labels in data.labels.values()} == {dtype}
 
 
-def test_data_share_no_memory_with_the_callers_arrays():
+def test_rows_are_read_where_they_are_and_batches_are_copies():
     rows = X.copy()
     ones = np.ones(N)
+    ones[2] = 0.0
     head = Regression().fit(NUMBER, ones, normalize=True)
     data = training_data(
         Rows(rows, {"a": NUMBER}, {"a": ones}), {"a": head}, torch.float64, torch.device("cpu")
     )
-    data.X.zero_()
+    assert np.shares_memory(data.inputs.numpy(), rows)
+    batch, labels = data[torch.arange(3)]
+    batch.zero_()
+    labels["a"].target.zero_()
     np.testing.assert_array_equal(rows, X)
+    np.testing.assert_array_equal(all_rows(data), np.delete(X, 2, axis=0))
+
+
+def test_read_only_rows_give_no_warning():
+    rows, ones = X.copy(), np.ones(N)
+    rows.flags.writeable = False
+    head = Regression().fit(NUMBER, ones, normalize=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training_data(Rows(rows, {"a": NUMBER}, {"a": ones}), {"a": head}, torch.float64, "cpu")
+
+
+def test_rows_that_are_taken_twice_are_rows_of_the_same_array():
+    rows = Rows(X, {"a": NUMBER}, {"a": np.ones(N)})
+    taken = rows.take(np.array([8, 5, 1])).take(np.array([2, 0]))
+    assert taken.X is X
+    assert taken.index.tolist() == [1, 8]
+    assert taken.n_rows == 2
+    assert taken.targets["a"].tolist() == NUMBER[[1, 8]].tolist()
+
+
+def test_weights_are_scaled_by_the_mean_over_the_stream():
+    head = Regression().fit(NUMBER, np.ones(N), normalize=True)
+    rows = Rows(X, {"a": NUMBER}, {"a": np.full(N, 2.0)})
+    data = training_data(rows, {"a": head}, torch.float64, "cpu", {"a": (5.0 * N, N)})
+    assert data.totals == {"a": (7.0 * N, 2 * N)}
+    assert data.labels["a"].weight[0].item() == pytest.approx(2 / 3.5 / head.baseline_)
+
+
+def test_output_without_a_label_counts_its_rows():
+    head = Regression().fit(NUMBER, np.ones(N), normalize=True)
+    rows = Rows(X, {"a": NUMBER, "b": NUMBER}, {"a": np.ones(N), "b": np.zeros(N)})
+    data = training_data(rows, {"a": head, "b": head}, torch.float64, "cpu", {"b": (3.0, 3)})
+    assert list(data.labels) == ["a"]
+    assert data.totals == {"a": (N, N), "b": (3.0, 3 + N)}
 
 
 def test_indexing_takes_whole_batches():

@@ -27,6 +27,11 @@ def make(trunk=None, **changes):
         head.fit(y[name], ones[name], normalize=True)
     settings = {
         "optimizer": "sgd",
+        "optimizer_params": {},
+        "param_groups": {},
+        "shuffle": True,
+        "keep_batches": False,
+        "record_rate": False,
         "learning_rate": 0.05,
         "alpha": 0.01,
         "batch_size": 10,
@@ -40,7 +45,7 @@ def make(trunk=None, **changes):
     module = build_module(trunk or MLP((4,)), heads, 3, 0, torch.float64)
     objective = Objective(heads, WEIGHTS, torch.float64)
     data = training_data(Rows(X, y, ones), heads, torch.float64, "cpu")
-    return make_net(module, objective, **settings | changes), data
+    return make_net(module, objective, heads=heads, **settings | changes), data
 
 
 def test_net_is_a_skorch_net_that_trains_the_module_it_was_given():
@@ -67,7 +72,7 @@ def test_losses_of_an_epoch_are_means_weighted_by_the_rows_of_the_batches():
     net, data = make(learning_rate=1e-30)
     net.partial_fit(data)
     with torch.no_grad():
-        kind, number = net.criterion_(net.module_(data.X), data.labels).tolist()
+        kind, number = net.criterion_(net.module_(data.inputs), data.labels).tolist()
     assert net.history[0]["train_kind_loss"] == pytest.approx(kind, rel=1e-12)
     assert net.history[0]["train_number_loss"] == pytest.approx(number, rel=1e-12)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mtlearn._engine._data import Rows
-from mtlearn._engine._train import Recipe, history_rows, train
+from mtlearn._engine._recipe import Recipe
+from mtlearn._engine._train import train
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import Classification, Regression
 from mtlearn.trunks import MLP
@@ -46,8 +47,7 @@ def make_heads(normalize=True):
 def run(recipe=None, heads=None, trunk=None, weights=None):
     heads = heads or make_heads()
     weights = weights or {name: np.ones(N) for name in Y}
-    module, net, _ = train(recipe or make_recipe(), trunk or MLP((4,)), heads, Rows(X, Y, weights))
-    return module, net, heads
+    return train(recipe or make_recipe(), trunk or MLP((4,)), heads, Rows(X, Y, weights))
 
 
 def test_heads_with_weight_and_something_to_learn_are_trained():
@@ -59,17 +59,19 @@ def test_heads_with_weight_and_something_to_learn_are_trained():
 
 
 def test_trained_network_is_in_evaluation_mode():
-    module, net, _ = run()
-    assert module.names == ["kind", "number"]
-    assert not any(part.training for part in module.modules())
-    assert len(net.history) == 4
+    trained = run()
+    assert trained.module.names == ["kind", "number"]
+    assert trained.recipe.outputs == ("kind", "number")
+    assert not any(part.training for part in trained.module.modules())
+    assert len(trained.net.history) == len(trained.history) == trained.best_epoch == 4
 
 
 def test_nothing_to_learn_trains_nothing():
     recipe = make_recipe(loss_weights={"number": 0.0, "kind": 0.0, "constant": 1.0})
-    module, net, heads = run(recipe)
-    assert module.names == []
-    assert history_rows(net, heads, recipe.loss_weights) == []
+    trained = run(recipe)
+    assert trained.module.names == []
+    assert trained.history == []
+    assert trained.net is None
 
 
 @pytest.mark.parametrize(
@@ -93,11 +95,10 @@ def test_auto_settings_give_enough_steps(n_rows, changes, batch_size, max_epochs
 
 def test_history_rows_obey_the_total_with_the_constant_outputs_in_it():
     recipe = make_recipe(loss_weights={"number": 0.0, "kind": 0.5, "constant": 2.0})
-    _, net, heads = run(recipe)
-    rows = history_rows(net, heads, recipe.loss_weights)
+    rows = run(recipe).history
     assert len(rows) == 4
     for row in rows:
-        total = sum(row[f"{name}_weight"] * row[f"{name}_loss"] for name in heads)
+        total = sum(row[f"{name}_weight"] * row[f"{name}_loss"] for name in Y)
         assert row["loss"] == pytest.approx(total + row["penalty"], rel=1e-14)
         assert row["constant_loss"] == 0.0
         assert row["number_loss"] == pytest.approx(1.0)
@@ -131,11 +132,11 @@ def test_last_step_to_infinite_weights_is_an_error():
 
 
 def test_fit_works_where_gradients_are_switched_off():
-    expected = run()[1].history[-1]["train_loss"]
+    expected = run().history[-1]["loss"]
     with torch.no_grad():
-        assert run()[1].history[-1]["train_loss"] == expected
+        assert run().history[-1]["loss"] == expected
     with torch.inference_mode():
-        assert run()[1].history[-1]["train_loss"] == expected
+        assert run().history[-1]["loss"] == expected
 
 
 def test_no_warning_is_raised():
@@ -146,4 +147,4 @@ def test_no_warning_is_raised():
 
 def test_rows_without_weight_do_not_count_for_the_batch_size():
     weights = {name: (np.arange(N) < 12) * 1.0 for name in Y}
-    assert run(weights=weights)[1].batch_size == 12
+    assert run(weights=weights).net.batch_size == 12

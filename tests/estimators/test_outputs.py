@@ -117,26 +117,28 @@ def test_label_weights_have_the_shape_of_the_labels_and_are_zero_where_missing()
         "pair": np.array([[1.0, np.nan], [2.0, 3.0], [np.nan, np.nan]]),
         "kind": np.array(["a", None, "b"], dtype=object),
     }
-    weights = find_label_weights(labels, [1.0, 2.0, 3.0], "ignore", "Net")
+    weights, _ = find_label_weights(labels, [1.0, 2.0, 3.0], "ignore", "Net")
     assert weights["pair"].tolist() == [[0.5, 0.0], [1.0, 1.0], [0.0, 0.0]]
     assert weights["kind"].tolist() == [0.5, 0.0, 1.5]
 
 
 def test_output_without_sample_weight_has_ones():
-    weights = find_label_weights(dict(Y.items()), {"kind": [0, 1, 2]}, "raise", "Net")
+    weights, _ = find_label_weights(dict(Y.items()), {"kind": [0, 1, 2]}, "raise", "Net")
     assert weights["price"].tolist() == [1.0, 1.0, 1.0]
     assert weights["kind"].tolist() == [0.0, 0.5, 1.0]
 
 
 def test_a_frame_of_weights_is_taken_by_column():
-    weights = find_label_weights(dict(Y.items()), pd.DataFrame({"kind": [0, 1, 1]}), "raise", "Net")
+    weights, _ = find_label_weights(
+        dict(Y.items()), pd.DataFrame({"kind": [0, 1, 1]}), "raise", "Net"
+    )
     assert weights["kind"].tolist() == [0.0, 1.0, 1.0]
 
 
 def test_huge_weights_count_by_their_ratios():
     labels = dict(Y.items())
-    huge = find_label_weights(labels, np.array([1.0, 2.0, 3.0]) * 2.0**1020, "raise", "Net")
-    small = find_label_weights(labels, [1.0, 2.0, 3.0], "raise", "Net")
+    huge, _ = find_label_weights(labels, np.array([1.0, 2.0, 3.0]) * 2.0**1020, "raise", "Net")
+    small, _ = find_label_weights(labels, [1.0, 2.0, 3.0], "raise", "Net")
     assert huge["price"].tolist() == small["price"].tolist()
     assert np.isfinite(huge["price"].sum())
 
@@ -154,7 +156,8 @@ def test_huge_weights_count_by_their_ratios():
 def test_missing_labels_are_counted_by_default(missing):
     with pytest.raises(ValueError, match=r"output 'a': .* in 1 of 3 labels"):
         find_label_weights({"a": missing}, None, "raise", "Net")
-    assert find_label_weights({"a": missing}, None, "ignore", "Net")["a"].tolist() == [1, 0, 1]
+    weights, _ = find_label_weights({"a": missing}, None, "ignore", "Net")
+    assert weights["a"].tolist() == [1, 0, 1]
 
 
 def test_labels_that_are_missing_or_without_weight_leave_nothing():

@@ -1,0 +1,57 @@
+"""The user's callbacks, copied for one run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sklearn.base import clone
+from skorch.callbacks import Callback
+
+__all__ = ["Callbacks", "copy_callbacks"]
+
+Made: TypeAlias = Callback | Callable[[], Callback]
+Callbacks: TypeAlias = Sequence[Made | tuple[str, Made]] | Mapping[str, Made] | None
+
+
+def copy_callbacks(callbacks: Callbacks) -> list[Any]:
+    """Return copies of callbacks, by name where they have one.
+
+    Parameters
+    ----------
+    callbacks : list of callback or (str, callback), mapping of str to callback, or None
+        skorch's callbacks; or functions without arguments that make one, for those that hold
+        something that cannot be copied.
+
+    Raises
+    ------
+    TypeError
+        If an entry is no callback and makes none, or cannot be copied.
+    """
+    entries = callbacks.items() if isinstance(callbacks, Mapping) else callbacks or ()
+    copies: list[Any] = []
+    for entry in entries:
+        if isinstance(entry, tuple):
+            name, callback = entry
+            copies.append((name, _copy(callback)))
+        else:
+            copies.append(_copy(entry))
+    return copies
+
+
+def _copy(callback: Any) -> Callback:
+    if isinstance(callback, Callback):
+        try:
+            return clone(callback)
+        except TypeError as error:
+            name = type(callback).__name__
+            raise TypeError(
+                f"`callbacks` must hold what can be copied, because every fit gets its own. "
+                f"{name} cannot be ({error}); pass a function that makes it, such as "
+                f"lambda: {name}(...)."
+            ) from error
+    made = callback() if callable(callback) else callback
+    if not isinstance(made, Callback):
+        raise TypeError(
+            f"`callbacks` must hold callbacks of skorch, or functions without arguments that make "
+            f"one. Got {callback!r}."
+        )
+    return made

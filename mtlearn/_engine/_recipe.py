@@ -1,0 +1,149 @@
+"""How to train: everything but the data and the parts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+
+from mtlearn._engine._module import MultiOutputModule, build_module
+from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
+from mtlearn._engine._objective import Objective
+from mtlearn._engine._progress import ProgressBar
+from mtlearn._engine._schedules import make_schedule
+from mtlearn._engine._stopping import BestEpoch, LastEpochs
+from mtlearn._random import part_seed
+from mtlearn._torch_state import training_settings
+from mtlearn.heads import Head
+from mtlearn.trunks import Trunk
+
+__all__ = ["DTYPES", "Recipe", "check_device"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+MAX_BATCH = 200
+MIN_EPOCHS = 100
+MIN_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run does with the data: everything but the data and the parts.
+
+    `outputs` are the outputs with layers of their own; None before there are any layers.
+    """
+
+    loss_weights: Mapping[str, float]
+    normalize_losses: bool
+    optimizer: str | Callable[..., Any]
+    learning_rate: float
+    alpha: float
+    batch_size: int | str
+    max_epochs: int | str
+    early_stopping: bool
+    n_iter_no_change: int
+    device: str
+    dtype: str
+    n_threads: int | None
+    verbose: int | str
+    seed: int
+    optimizer_params: Mapping[str, Any] = field(default_factory=dict)
+    param_groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    learning_rate_schedule: str | None = None
+    shuffle: bool = True
+    monitor: str = "valid_loss"
+    outputs: tuple[str, ...] | None = None
+
+    def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
+        """Return the heads with layers: those with something to learn, and weight in the loss."""
+        if self.outputs is not None:
+            return {name: heads[name] for name in self.outputs}
+        return {
+            name: head
+            for name, head in sorted(heads.items())
+            if self.loss_weights[name] != 0 and not head.is_constant_
+        }
+
+    def build(self, trunk: Trunk, heads: Mapping[str, Head], n_features: int) -> MultiOutputModule:
+        """Return the network with fresh weights, on the device."""
+        trained = self.trained(heads)
+        module = build_module(trunk, trained, n_features, self.seed, DTYPES[self.dtype])
+        return module.to(self.device)
+
+    def for_rows(self, n_rows: int) -> "Recipe":
+        """Return the recipe with "auto" replaced by numbers."""
+        batch_size = min(MAX_BATCH, n_rows) if self.batch_size == "auto" else int(self.batch_size)
+        epochs = max(MIN_EPOCHS, ceil(MIN_STEPS / ceil(n_rows / batch_size)))
+        epochs = epochs if self.max_epochs == "auto" else int(self.max_epochs)
+        return replace(self, batch_size=batch_size, max_epochs=epochs)
+
+    def on_this_machine(self) -> "Recipe":
+        """Return the recipe with a device that is there."""
+        try:
+            check_device(self.device)
+        except ValueError:
+            return replace(self, device="cpu")
+        return self
+
+    def settings(self, epochs_before: int = 0) -> AbstractContextManager[None]:
+        """Hold torch's thread count and generator as the run needs them."""
+        again = part_seed(self.seed, f"after/{epochs_before}")
+        return training_settings(self.n_threads, again if epochs_before else self.seed)
+
+    def make_net(
+        self,
+        module: MultiOutputModule,
+        heads: Mapping[str, Head],
+        callbacks: Sequence[Any] = (),
+        *,
+        n_rows: int = 1,
+    ) -> Net:
+        """Return the skorch net that trains the network on so many rows."""
+        batch_size, max_epochs = int(self.batch_size), int(self.max_epochs)
+        own: list[tuple[str, Callback]] = [("last_epochs", LastEpochs())]
+        if self.learning_rate_schedule is not None:
+            schedule = make_schedule(
+                self.learning_rate_schedule,
+                n_steps=max_epochs * ceil(n_rows / batch_size),
+                monitor=self.monitor if self.early_stopping else "train_loss",
+                patience=max(1, self.n_iter_no_change // 2),
+            )
+            own.append(("learning_rate_schedule", schedule))
+        if self.early_stopping:
+            own.append(("best_epoch", BestEpoch(self.monitor, self.n_iter_no_change)))
+        if self.verbose == "progress":
+            own.append(("progress", ProgressBar()))
+        return make_net(
+            module,
+            Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
+            heads=heads,
+            optimizer=self.optimizer,
+            optimizer_params=self.optimizer_params,
+            param_groups=self.param_groups,
+            learning_rate=self.learning_rate,
+            alpha=self.alpha,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            shuffle=self.shuffle,
+            loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
+            callbacks=[*callbacks, *own],
+            keep_batches=bool(callbacks),
+            record_rate=self.learning_rate_schedule is not None,
+            device=self.device,
+            verbose=0 if isinstance(self.verbose, str) else int(self.verbose),
+            seed=self.seed,
+        )
+
+
+def check_device(device: str) -> None:
+    """Raise a ValueError for a device that torch does not know or this machine does not have."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"`device` must be one that torch can use here. Got {device!r}; 'cpu' always works. "
+            f"({str(error).splitlines()[0]})"
+        ) from error

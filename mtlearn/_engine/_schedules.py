@@ -1,0 +1,66 @@
+"""Schedules of the learning rate by name."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from skorch.callbacks import LRScheduler
+from torch.optim import Optimizer, lr_scheduler
+
+__all__ = ["SCHEDULES", "make_schedule"]
+
+PLATEAU_FACTOR = 0.2
+
+
+def make_schedule(name: str, *, n_steps: int, monitor: str, patience: int) -> LRScheduler:
+    """Return the skorch callback of a schedule.
+
+    Parameters
+    ----------
+    name : {"cosine", "onecycle", "plateau"}
+        The schedule.
+    n_steps : int
+        The number of steps of the whole training.
+    monitor : str
+        The loss that "plateau" watches, by its name in skorch's history.
+    patience : int
+        How many epochs in a row may be no better than the best before "plateau" acts.
+    """
+    return SCHEDULES[name](n_steps, monitor, patience)
+
+
+def _cosine(n_steps: int, _monitor: str, _patience: int) -> LRScheduler:
+    policy = lr_scheduler.CosineAnnealingLR
+    return LRScheduler(policy, step_every="batch", event_name=None, T_max=n_steps)
+
+
+def _onecycle(n_steps: int, _monitor: str, _patience: int) -> LRScheduler:
+    policy = partial(_one_cycle, n_steps=n_steps)
+    return LRScheduler(policy, step_every="batch", event_name=None)
+
+
+def _plateau(_n_steps: int, monitor: str, patience: int) -> LRScheduler:
+    policy = lr_scheduler.ReduceLROnPlateau
+    return LRScheduler(
+        policy, monitor=monitor, event_name=None, factor=PLATEAU_FACTOR, patience=patience
+    )
+
+
+def _one_cycle(optimizer: Optimizer, n_steps: int, last_epoch: int) -> lr_scheduler.OneCycleLR:
+    """Return the schedule with each parameter group's own rate as the highest."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    has_momentum = "betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0) > 0
+    return lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=rates,
+        total_steps=n_steps,
+        cycle_momentum=has_momentum,
+        last_epoch=last_epoch,
+    )
+
+
+SCHEDULES: dict[str, Callable[[int, str, int], Any]] = {
+    "cosine": _cosine,
+    "onecycle": _onecycle,
+    "plateau": _plateau,
+}

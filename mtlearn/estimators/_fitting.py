@@ -1,0 +1,326 @@
+"""How an estimator learns: anew, further, or a piece of a stream at a time."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Self
+
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from mtlearn._engine._callbacks import Callbacks, copy_callbacks
+from mtlearn._engine._data import Rows
+from mtlearn._engine._net import Net
+from mtlearn._engine._optimizers import check_optimizer
+from mtlearn._engine._recipe import Recipe
+from mtlearn._engine._resume import load_training_state
+from mtlearn._engine._train import Trained, train
+from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn._validation import naming
+from mtlearn.estimators._continuing import check_known_labels, check_same_network
+from mtlearn.estimators._outputs import (
+    check_all_targets,
+    check_classes,
+    check_columns,
+    declare_classes,
+    find_heads,
+    find_held_heads,
+    find_label_weights,
+    find_loss_weights,
+    labels_of,
+)
+from mtlearn.estimators._predictions import Predictions
+from mtlearn.estimators._state import NumpyState
+from mtlearn.estimators._validation import hold_out
+from mtlearn.heads import Classification, Head
+from mtlearn.targets import Targets
+from mtlearn.trunks import Trunk, as_trunk
+
+__all__ = ["Fitting"]
+
+
+class Fitting(Predictions, NumpyState):
+    """Fits from rows and Targets; whatever fails leaves the estimator as it was."""
+
+    trunk: Trunk | nn.Module | Callable[..., nn.Module] | None
+    loss_weights: Mapping[str, float] | None
+    optimizer: str | Callable[..., Any]
+    optimizer_params: Mapping[str, Any] | None
+    learning_rate_schedule: str | None
+    normalize_losses: bool
+    validation_fraction: Any
+    early_stopping: bool | str
+    callbacks: Callbacks
+    warm_start: bool
+
+    trunk_: Trunk
+    loss_weights_: dict[str, float]
+    n_iter_: int
+    best_epoch_: int
+    _continues: bool
+    _totals: Mapping[str, tuple[float, int]]
+    _weight_units: dict[str, int]
+
+    @abstractmethod
+    def _make_recipe(
+        self, X: Array, loss_weights: Mapping[str, float], *, is_validated: bool
+    ) -> Recipe:
+        """Return how to train, by the parameters."""
+
+    @cached_property
+    def net_(self) -> Net:
+        """The skorch net: the one that trained the network, made anew after unpickling."""
+        check_is_fitted(self)
+        net = self._recipe.make_net(self.module_, self.heads_)
+        state = self.__dict__.pop("_net_state", None)
+        if state is not None:
+            load_training_state(net, state)
+        return net
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head] | None,
+        *,
+        main_output: str | None,
+        validation: tuple[ArrayLike, Targets, SampleWeight] | None,
+        groups: ArrayLike | None,
+    ) -> Self:
+        """Fit all outputs; with ``warm_start``, go on from where the last fit ended."""
+        before = self._before() if self.warm_start else None
+        with self._as_it_was_on_failure():
+            values, parts = self._check_start(X, y, heads, before)
+            rows, units = self._find_rows(values, y, parts, sample_weight)
+            held = None
+            if validation is not None:
+                X_val, y_val, weight_val = validation
+                X_val = self._check_X(X_val, reset=False)
+                self._check_rows(X_val, y_val)
+                watched = find_held_heads(y_val, parts, main_output, self._owner)
+                held, _ = self._find_rows(X_val, y_val, watched, weight_val)
+                check_columns(held.targets, rows.targets, self._owner)
+            recipe = self._find_recipe(values, parts, before, is_validated=held is not None)
+            with naming(self._owner), recipe.settings(_n_epochs(before)):
+                training = rows
+                if before is None:
+                    for name, head in parts.items():
+                        head.note(rows.targets[name], rows.weights[name])
+                else:
+                    check_known_labels(rows, parts, recipe)
+                if held is None and recipe.early_stopping:
+                    training, held = hold_out(
+                        rows,
+                        self.validation_fraction,
+                        trained=[name for name in parts if recipe.loss_weights[name] != 0],
+                        main_output=main_output,
+                        stratify=isinstance(parts.get(main_output or ""), Classification),
+                        groups=groups,
+                        seed=recipe.seed,
+                    )
+                if before is None:
+                    _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
+                trained = self._train(recipe, parts, training, held, main_output, before)
+            self._keep(trained, parts, units, continues=bool(self.warm_start))
+        return self._or_raise(trained)
+
+    def _partial_fit(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head] | None,
+        classes: Mapping[str, ArrayLike],
+    ) -> Self:
+        """Go once through the rows in their order, from where the last call ended."""
+        for param in ("early_stopping", "learning_rate_schedule"):
+            if getattr(self, param) not in (None, False, "auto"):
+                raise ValueError(
+                    f"{self._owner}: `{param}` needs an end, which a stream has not. Got "
+                    f"{getattr(self, param)!r}; use fit, or leave it out."
+                )
+        before = self._before()
+        with self._as_it_was_on_failure():
+            if before is None:
+                heads = declare_classes(heads or {}, classes, y, self._owner)
+            values, parts = self._check_start(X, y, heads, before)
+            units = None if before is None else self._weight_units
+            rows, units = self._find_rows(values, y, parts, sample_weight, units)
+            recipe = self._find_recipe(values, parts, before, is_validated=False)
+            recipe = replace(recipe, shuffle=False, max_epochs=1, early_stopping=False)
+            with naming(self._owner), recipe.settings(_n_epochs(before)):
+                if before is None:
+                    _fit_heads(
+                        parts, rows, rows, normalize=recipe.normalize_losses, more_to_come=True
+                    )
+                else:
+                    check_known_labels(rows, parts, recipe)
+                check_classes(parts, classes, self._owner)
+                totals = {} if before is None else before.totals
+                trained = self._train(recipe, parts, rows, None, None, before, totals)
+            self._keep(trained, parts, units, continues=True)
+        return self._or_raise(trained)
+
+    def _check_start(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        heads: Mapping[str, Head] | None,
+        before: Trained | None,
+    ) -> tuple[Array, dict[str, Head]]:
+        """Return the checked rows, and the heads: new ones, or those of the run before."""
+        with naming(self._owner):
+            check_optimizer(self.optimizer, self.optimizer_params or {})
+        values = self._check_X(X, reset=before is None)
+        self._check_rows(values, y)
+        if before is None:
+            return values, find_heads(y, heads, self._owner)
+        recipe = before.recipe
+        check_same_network(
+            (self.trunk, self.trunk_),
+            (heads or {}, self.heads_),
+            (self.normalize_losses, recipe.normalize_losses),
+            self._owner,
+        )
+        check_all_targets(y, self.heads_, self._owner)
+        return values, self.heads_
+
+    def _find_rows(
+        self,
+        X: Array,
+        y: Targets,
+        heads: Mapping[str, Head],
+        sample_weight: SampleWeight,
+        units: Mapping[str, int] | None = None,
+    ) -> tuple[Rows, dict[str, int]]:
+        labels = labels_of(y, heads)
+        weights, units = find_label_weights(
+            labels, sample_weight, self.missing_targets, self._owner, units
+        )
+        return Rows(X, labels, weights), units
+
+    def _find_recipe(
+        self,
+        X: Array,
+        heads: Mapping[str, Head],
+        before: Trained | None,
+        *,
+        is_validated: bool,
+    ) -> Recipe:
+        weights = find_loss_weights(self.loss_weights, list(heads), self._owner)
+        recipe = self._make_recipe(X, weights, is_validated=is_validated)
+        if before is None:
+            return recipe
+        outputs = before.recipe.outputs or ()
+        without = [
+            name
+            for name, head in heads.items()
+            if weights[name] != 0 and name not in outputs and not head.is_constant_
+        ]
+        if without:
+            raise ValueError(
+                f"{self._owner}: `loss_weights` must be 0 for outputs that had the weight 0 when "
+                f"the network was made, and therefore no layers. Got {without}; fit anew with "
+                f"warm_start=False."
+            )
+        return replace(recipe, seed=before.recipe.seed, dtype=before.recipe.dtype, outputs=outputs)
+
+    def _train(
+        self,
+        recipe: Recipe,
+        heads: Mapping[str, Head],
+        rows: Rows,
+        held: Rows | None,
+        main_output: str | None,
+        before: Trained | None,
+        totals: Mapping[str, tuple[float, int]] | None = None,
+    ) -> Trained:
+        callbacks = copy_callbacks(self.callbacks)
+        if before is None:
+            self.trunk_ = clone(as_trunk(self.trunk))
+            self.trunk_.check_params()
+        return train(
+            recipe,
+            self.trunk_,
+            heads,
+            rows,
+            held,
+            main_output,
+            callbacks=callbacks,
+            before=before,
+            totals=totals,
+        )
+
+    def _keep(
+        self, trained: Trained, heads: dict[str, Head], units: dict[str, int], *, continues: bool
+    ) -> None:
+        """Set the fitted attributes."""
+        self.output_names_ = list(heads)
+        self.heads_ = heads
+        self.loss_weights_ = dict(trained.recipe.loss_weights)
+        self.module_ = trained.module
+        self.history_ = trained.history
+        for stale in ("net_", "_net_state"):
+            self.__dict__.pop(stale, None)
+        if trained.net is not None:
+            self.net_ = trained.net
+        self.n_iter_ = len(self.history_)
+        self.best_epoch_ = trained.best_epoch
+        self._recipe = trained.recipe
+        self._totals = trained.totals
+        self._weight_units = units
+        self._continues = continues
+
+    def _or_raise(self, trained: Trained) -> Self:
+        if trained.error is not None:
+            with naming(self._owner):
+                raise trained.error
+        return self
+
+    def _before(self) -> Trained | None:
+        """Return the run to continue; None if the estimator is not fitted."""
+        if not hasattr(self, "module_"):
+            return None
+        has_net = "net_" in self.__dict__ or "_net_state" in self.__dict__
+        return Trained(
+            recipe=self._recipe,
+            module=self.module_,
+            net=self.net_ if self._continues and has_net else None,
+            totals=self._totals,
+            history=self.history_,
+            best_epoch=self.best_epoch_,
+        )
+
+    @contextmanager
+    def _as_it_was_on_failure(self) -> Iterator[None]:
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+
+def _fit_heads(
+    heads: Mapping[str, Head],
+    training: Rows,
+    rows: Rows,
+    *,
+    normalize: bool,
+    more_to_come: bool = False,
+) -> None:
+    """Let heads learn their encodings from the training rows; from all if these have no label."""
+    for name, head in heads.items():
+        with naming(f"output {name!r}"):
+            source = training if training.weights[name].any() else rows
+            settings = {"more_to_come": True} if more_to_come else {}
+            head.fit(source.targets[name], source.weights[name], normalize=normalize, **settings)
+
+
+def _n_epochs(before: Trained | None) -> int:
+    return 0 if before is None else len(before.history)
