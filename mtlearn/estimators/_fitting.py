@@ -1,22 +1,17 @@
 """How an estimator learns: anew, further, or a piece of a stream at a time."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, Self
 
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks, copy_callbacks
 from mtlearn._engine._data import Rows
-from mtlearn._engine._net import Net
 from mtlearn._engine._optimizers import check_optimizer
 from mtlearn._engine._recipe import Recipe
-from mtlearn._engine._resume import load_training_state
 from mtlearn._engine._train import Trained, train
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import naming
@@ -33,7 +28,7 @@ from mtlearn.estimators._outputs import (
     labels_of,
 )
 from mtlearn.estimators._predictions import Predictions
-from mtlearn.estimators._state import NumpyState
+from mtlearn.estimators._state import FittedState
 from mtlearn.estimators._validation import hold_out
 from mtlearn.heads import Classification, Head
 from mtlearn.targets import Targets
@@ -42,7 +37,7 @@ from mtlearn.trunks import Trunk, as_trunk
 __all__ = ["Fitting"]
 
 
-class Fitting(Predictions, NumpyState):
+class Fitting(Predictions, FittedState):
     """Fits from rows and Targets; whatever fails leaves the estimator as it was."""
 
     trunk: Trunk | nn.Module | Callable[..., nn.Module] | None
@@ -56,29 +51,11 @@ class Fitting(Predictions, NumpyState):
     callbacks: Callbacks
     warm_start: bool
 
-    trunk_: Trunk
-    loss_weights_: dict[str, float]
-    n_iter_: int
-    best_epoch_: int
-    _continues: bool
-    _totals: Mapping[str, tuple[float, int]]
-    _weight_units: dict[str, int]
-
     @abstractmethod
     def _make_recipe(
         self, X: Array, loss_weights: Mapping[str, float], *, is_validated: bool
     ) -> Recipe:
         """Return how to train, by the parameters."""
-
-    @cached_property
-    def net_(self) -> Net:
-        """The skorch net: the one that trained the network, made anew after unpickling."""
-        check_is_fitted(self)
-        net = self._recipe.make_net(self.module_, self.heads_)
-        state = self.__dict__.pop("_net_state", None)
-        if state is not None:
-            load_training_state(net, state)
-        return net
 
     def _fit(
         self,
@@ -255,55 +232,11 @@ class Fitting(Predictions, NumpyState):
             totals=totals,
         )
 
-    def _keep(
-        self, trained: Trained, heads: dict[str, Head], units: dict[str, int], *, continues: bool
-    ) -> None:
-        """Set the fitted attributes."""
-        self.output_names_ = list(heads)
-        self.heads_ = heads
-        self.loss_weights_ = dict(trained.recipe.loss_weights)
-        self.module_ = trained.module
-        self.history_ = trained.history
-        for stale in ("net_", "_net_state"):
-            self.__dict__.pop(stale, None)
-        if trained.net is not None:
-            self.net_ = trained.net
-        self.n_iter_ = len(self.history_)
-        self.best_epoch_ = trained.best_epoch
-        self._recipe = trained.recipe
-        self._totals = trained.totals
-        self._weight_units = units
-        self._continues = continues
-
     def _or_raise(self, trained: Trained) -> Self:
         if trained.error is not None:
             with naming(self._owner):
                 raise trained.error
         return self
-
-    def _before(self) -> Trained | None:
-        """Return the run to continue; None if the estimator is not fitted."""
-        if not hasattr(self, "module_"):
-            return None
-        has_net = "net_" in self.__dict__ or "_net_state" in self.__dict__
-        return Trained(
-            recipe=self._recipe,
-            module=self.module_,
-            net=self.net_ if self._continues and has_net else None,
-            totals=self._totals,
-            history=self.history_,
-            best_epoch=self.best_epoch_,
-        )
-
-    @contextmanager
-    def _as_it_was_on_failure(self) -> Iterator[None]:
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
 
 def _fit_heads(

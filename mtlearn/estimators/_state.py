@@ -1,34 +1,57 @@
-"""The pickled state of a fitted estimator: numpy arrays and plain values."""
+"""The state of a fitted estimator: set by a run, continued by the next, pickled as numpy arrays."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from mtlearn._engine._module import MultiOutputModule, all_tensors
+from mtlearn._engine._net import Net
 from mtlearn._engine._recipe import Recipe
-from mtlearn._engine._resume import training_state
+from mtlearn._engine._resume import load_training_state, training_state
+from mtlearn._engine._train import Trained
 from mtlearn._typing import Array
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["NumpyState"]
+__all__ = ["FittedState"]
 
 
-class NumpyState(BaseEstimator):
-    """Pickles the weights of the network as arrays, and builds it anew from its parts.
+class FittedState(BaseEstimator):
+    """Keeps what a run leaves, and pickles it as arrays and plain values.
 
-    Where training may go on, the optimizer's moments and the states of the generators are with
-    them.
+    The network is built anew from its parts. Where training may go on, the optimizer's moments
+    and the states of the generators are with its weights.
     """
 
+    output_names_: list[str]
     heads_: dict[str, Head]
     trunk_: Trunk
     module_: MultiOutputModule
+    loss_weights_: dict[str, float]
     history_: list[dict[str, float]]
+    n_iter_: int
+    best_epoch_: int
     n_features_in_: int
     _recipe: Recipe
+    _continues: bool
+    _totals: Mapping[str, tuple[float, int]]
+    _weight_units: dict[str, int]
+
+    @cached_property
+    def net_(self) -> Net:
+        """The skorch net: the one that trained the network, made anew after unpickling."""
+        check_is_fitted(self)
+        net = self._recipe.make_net(self.module_, self.heads_)
+        state = self.__dict__.pop("_net_state", None)
+        if state is not None:
+            load_training_state(net, state)
+        return net
 
     def __getstate__(self) -> dict[str, Any]:
         """Return numpy arrays and plain values: no skorch net, no torch module."""
@@ -55,6 +78,50 @@ class NumpyState(BaseEstimator):
                     tensor.copy_(torch.tensor(weights[name]))
             self.module_ = module.eval()
             self.history_ = _to_rows(state["history_"])
+
+    def _keep(
+        self, trained: Trained, heads: dict[str, Head], units: dict[str, int], *, continues: bool
+    ) -> None:
+        """Set the fitted attributes."""
+        self.output_names_ = list(heads)
+        self.heads_ = heads
+        self.loss_weights_ = dict(trained.recipe.loss_weights)
+        self.module_ = trained.module
+        self.history_ = trained.history
+        for stale in ("net_", "_net_state"):
+            self.__dict__.pop(stale, None)
+        if trained.net is not None:
+            self.net_ = trained.net
+        self.n_iter_ = len(self.history_)
+        self.best_epoch_ = trained.best_epoch
+        self._recipe = trained.recipe
+        self._totals = trained.totals
+        self._weight_units = units
+        self._continues = continues
+
+    def _before(self) -> Trained | None:
+        """Return the run to continue; None if the estimator is not fitted."""
+        if not hasattr(self, "module_"):
+            return None
+        has_net = "net_" in self.__dict__ or "_net_state" in self.__dict__
+        return Trained(
+            recipe=self._recipe,
+            module=self.module_,
+            net=self.net_ if self._continues and has_net else None,
+            totals=self._totals,
+            history=self.history_,
+            best_epoch=self.best_epoch_,
+        )
+
+    @contextmanager
+    def _as_it_was_on_failure(self) -> Iterator[None]:
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
 
 def _to_columns(rows: list[dict[str, float]]) -> dict[str, Array]:
