@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mtlearn._engine._data import Batches
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
-from mtlearn._engine._optimizers import find_groups, find_optimizer
+from mtlearn._engine._optimizers import check_optimizer, find_groups, find_optimizer
 from mtlearn._engine._predict import raw_outputs
 from mtlearn._engine._stopping import Diverged, StopTraining
 from mtlearn._interrupts import Interrupts
@@ -82,8 +82,9 @@ class Net(NeuralNet):
         super().__init__(module, criterion=criterion, **kwargs)
 
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
-        """Return skorch's timer and table, without its own scoring of the training loss."""
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        """Return skorch's timer and, if it is to be printed, its table; no scoring of its own."""
+        table = [("print_log", PrintLog())] if self.verbose else []
+        return [("epoch_timer", EpochTimer()), *table]
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the losses of an earlier training."""
@@ -249,6 +250,7 @@ def make_net(
     seed: int,
 ) -> Net:
     """Return an initialized net for the network, ready for ``partial_fit`` on TrainingData."""
+    check_optimizer(optimizer, optimizer_params)
     batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     normalizes = any(isinstance(layer, batch_norms) for layer in module.modules())
     net = Net(

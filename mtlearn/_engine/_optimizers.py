@@ -95,6 +95,9 @@ def frozen(module: MultiOutputModule, groups: Groups) -> Iterator[list[nn.Module
     ValueError
         If nothing is left to learn.
     """
+    if not groups:
+        yield []
+        return
     parts = _parts(module)
     rates = {parts[part]: settings["lr"] for part, settings in groups.items() if "lr" in settings}
     stopped = [

@@ -93,8 +93,9 @@ class LastEpochs(Callback):
         self._weights: deque[tuple[int, dict[str, Tensor]]] = deque(maxlen=2)
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
-        """Keep the weights at the end of an epoch."""
-        self._weights.append((len(net.history), copy_tensors(net.module_)))
+        """Keep the weights at the end of an epoch; those of the last one are never needed."""
+        if len(net.history) < net.max_epochs:
+            self._weights.append((len(net.history), copy_tensors(net.module_)))
 
     def forget(self) -> None:
         """Let go of the weights."""

@@ -115,7 +115,9 @@ def train(
             recipe = replace(recipe, outputs=tuple(recipe.trained(heads)))
             module = recipe.build(trunk, heads, rows.X.shape[1])
         else:
-            module = before.module.to(recipe.device)
+            module = before.module
+            if recipe.device != before.recipe.device:
+                module = module.to(recipe.device)
         trained = recipe.trained(heads)
         counted = [name for name in trained if recipe.loss_weights[name] != 0]
         data = training_data(rows, trained, dtype, recipe.device, totals, counted)

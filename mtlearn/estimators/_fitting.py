@@ -10,7 +10,6 @@ from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks, copy_callbacks
 from mtlearn._engine._data import Rows
-from mtlearn._engine._optimizers import check_optimizer
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._typing import Array, ArrayLike, SampleWeight
@@ -42,8 +41,6 @@ class Fitting(Predictions, FittedState):
 
     trunk: Trunk | nn.Module | Callable[..., nn.Module] | None
     loss_weights: Mapping[str, float] | None
-    optimizer: str | Callable[..., Any]
-    optimizer_params: Mapping[str, Any] | None
     learning_rate_schedule: str | None
     normalize_losses: bool
     validation_fraction: Any
@@ -150,8 +147,6 @@ class Fitting(Predictions, FittedState):
         before: Trained | None,
     ) -> tuple[Array, dict[str, Head]]:
         """Return the checked rows, and the heads: new ones, or those of the run before."""
-        with naming(self._owner):
-            check_optimizer(self.optimizer, self.optimizer_params or {})
         values = self._check_X(X, reset=before is None)
         self._check_rows(values, y)
         if before is None:
