@@ -219,9 +219,10 @@ def _run(
     dict(net.callbacks_)["last_epochs"].forget()
     if net.interrupts.received is not None:
         net.interrupts.handled = True
+        epoch = net.epochs_before + len(net.history)
         warnings.warn(
-            f"{net.interrupts.received} ended the training in epoch {len(net.history)}; the "
-            f"estimator keeps the best weights so far, or the last ones without validation.",
+            f"{net.interrupts.received} ended the training in epoch {epoch}; the estimator keeps "
+            f"the best weights so far, or the last ones without validation.",
             TrainingInterruptedWarning,
             stacklevel=2,
         )
@@ -235,6 +236,7 @@ def _go_back(net: Net, diverged: Diverged) -> tuple[int, DivergenceError]:
     if epoch == 0:
         raise DivergenceError(str(diverged)) from diverged
     del net.history[-1]
+    net.optimizer_.state.clear()  # the moments have diverged too
     kept = net.epochs_before + epoch
     return epoch, DivergenceError(f"{diverged} The estimator keeps the weights of epoch {kept}.")
 
