@@ -32,7 +32,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!mtlearn\.).*")]
 autodoc_default_options = {
     # scikit-learn adds these to every class; their text refers to pages of its own manual.
     "exclude-members": (
-        "set_fit_request, set_score_request, set_predict_request, set_predict_proba_request"
+        "set_fit_request, set_partial_fit_request, set_score_request, set_predict_request, "
+        "set_predict_proba_request, set_split_request"
     ),
 }
 autodoc_typehints = "none"

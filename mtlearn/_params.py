@@ -89,7 +89,8 @@ class NestedParams(BaseEstimator):
             if not found:
                 entries[entry] = changes[key]
             elif hasattr(entries.get(entry), "set_params"):
-                entries[entry] = clone(entries[entry]).set_params(**{rest: changes[key]})
+                entries[entry] = clone(entries[entry])
+                entries[entry].set_params(**{rest: changes[key]})
             else:
                 raise ValueError(
                     f"{type(self).__name__}: the parameter '{param}__{key}' needs "

@@ -6,8 +6,10 @@ __all__ = ["DivergenceError", "HeadInferenceWarning", "TrainingInterruptedWarnin
 class DivergenceError(ValueError):
     """Training left the finite numbers, or its loss grew without bound.
 
-    The message names the output, the epoch and the usual remedies. It is a ``ValueError``, as
-    what scikit-learn's own networks raise then is.
+    The message names the output, the epoch and the usual remedies, and the epoch whose weights the
+    estimator keeps: with early stopping the best one, otherwise the last good one. If it names
+    none, the estimator is as it was before. It is a ``ValueError``, as what scikit-learn's own
+    networks raise then is.
     """
 
 

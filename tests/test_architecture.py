@@ -26,6 +26,7 @@ FLOORS = {
     "mtlearn.trunks": 2,
     "mtlearn._engine": 3,
     "mtlearn.estimators": 4,
+    "mtlearn.model_selection": 5,
     "mtlearn": 6,
 }
 DEPENDENCIES = {"joblib", "numpy", "sklearn", "skorch", "torch", "tqdm"}
@@ -191,6 +192,7 @@ def test_the_listed_private_names_exist():
         "Interval",
         "StrOptions",
         "_fit_context",
+        "_safe_indexing",
         "validate_parameter_constraints",
     }
 

@@ -29,7 +29,7 @@ def copy_callbacks(callbacks: Callbacks) -> list[Any]:
     entries = callbacks.items() if isinstance(callbacks, Mapping) else callbacks or ()
     copies: list[Any] = []
     for entry in entries:
-        if isinstance(entry, tuple):
+        if isinstance(entry, tuple) and len(entry) == 2:
             name, callback = entry
             copies.append((name, _copy(callback)))
         else:
@@ -41,7 +41,7 @@ def _copy(callback: Any) -> Callback:
     if isinstance(callback, Callback):
         try:
             return clone(callback)
-        except TypeError as error:
+        except (RuntimeError, TypeError) as error:
             name = type(callback).__name__
             raise TypeError(
                 f"`callbacks` must hold what can be copied, because every fit gets its own. "

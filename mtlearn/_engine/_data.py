@@ -12,9 +12,10 @@ from torch import Tensor
 
 from mtlearn._arrays import as_columns
 from mtlearn._typing import Array, Floats
+from mtlearn._validation import naming
 from mtlearn.heads import Head
 
-__all__ = ["Batch", "Batches", "Labels", "Rows", "TrainingData", "training_data"]
+__all__ = ["Batch", "Batches", "Labels", "Rows", "TrainingData", "count_batches", "training_data"]
 
 Batch: TypeAlias = Tensor | dict[str, Tensor]
 
@@ -125,6 +126,12 @@ class TrainingData(Dataset):
         return batch if self.dtype is None else batch.to(self.dtype)
 
 
+def count_batches(n_rows: int, batch_size: int, *, skip_single: bool) -> int:
+    """Return how many batches an epoch has."""
+    n_batches, left = divmod(n_rows, batch_size)
+    return n_batches + (left > skip_single)
+
+
 class Batches:
     """Batches of whole rows: what a DataLoader gives, at a tenth of its time.
 
@@ -216,11 +223,11 @@ def training_data(
     TrainingData
         The rows on which some output has a label of positive weight.
     """
-    encoded = {
-        name: heads[name].encode(rows.targets[name], rows.weights[name])
-        for name in sorted(heads)
-        if name in rows.targets
-    }
+    encoded = {}
+    for name in sorted(heads):
+        if name in rows.targets:
+            with naming(f"output {name!r}"):
+                encoded[name] = heads[name].encode(rows.targets[name], rows.weights[name])
     used = np.zeros(rows.n_rows, dtype=bool)
     for name, (_, weight) in encoded.items():
         if counted is None or name in counted:

@@ -17,11 +17,15 @@ def history_rows(
 
     Every row obeys ``loss == sum_k weight_k * loss_k + penalty``, and the same with ``val_`` over
     the outputs that are watched. An output without a label in the run has no loss. What the
-    user's callbacks recorded keeps its name.
+    user's callbacks recorded keeps its name, unless that is one of ours.
     """
     layers = net.criterion_.names
     constant = {name: head.constant_loss_ for name, head in heads.items() if name not in layers}
     extra = sum(loss_weights[name] * loss for name, loss in constant.items())
+    ours = {"epoch", "dur"}
+    for prefix in ("train", "valid"):
+        parts = ["loss", "penalty", "batch_count", *(f"{name}_loss" for name in layers)]
+        ours |= {f"{prefix}_{part}" for part in parts}
     rows = []
     for epoch in net.history:
         row = {"loss": epoch["train_loss"] + extra}
@@ -34,12 +38,10 @@ def history_rows(
             names = [name for name in heads if f"valid_{name}_loss" in epoch]
             row |= {f"val_{name}_loss": epoch[f"valid_{name}_loss"] for name in names}
             row["val_penalty"] = epoch["valid_penalty"]
-        row |= {key: float(value) for key, value in epoch.items() if _is_the_users(key, value)}
-        rows.append(row)
+        recorded = {key: float(value) for key, value in epoch.items() if _is_number(value)}
+        rows.append(row | {key: recorded[key] for key in recorded if key not in {*ours, *row}})
     return rows
 
 
-def _is_the_users(key: str, value: Any) -> bool:
-    ours = key.startswith(("train_", "valid_", "event_")) or key.endswith("_best")
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    return is_number and not ours and key not in ("epoch", "dur")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -55,6 +55,12 @@ class MultiOutputModule(nn.Module):
         )
         return tensors[_find_tap("embed: `at`", at, dict.fromkeys(tensors, 0))]
 
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether some layer needs the rows of a batch together."""
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+        return any(isinstance(layer, kinds) for layer in self.modules())
+
     def without(self, names: Collection[str]) -> "MultiOutputModule":
         """Return the network without some heads; the others and the trunk are shared."""
         kept = {

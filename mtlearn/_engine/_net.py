@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mtlearn._engine._data import Batches
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
-from mtlearn._engine._optimizers import check_optimizer, find_groups, find_optimizer
+from mtlearn._engine._optimizers import check_optimizer, find_groups, find_optimizer, refuse_lbfgs
 from mtlearn._engine._predict import raw_outputs
 from mtlearn._engine._stopping import Diverged, StopTraining
 from mtlearn._interrupts import Interrupts
@@ -73,6 +73,8 @@ class Net(NeuralNet):
         self.interrupts = Interrupts()
         self.frozen: Sequence[nn.Module] = ()
         self.epochs_before = 0
+        self.reusable = True
+        self.first_rates: list[float] = []
         self._best_losses: dict[str, float] = {}
         self.heads = heads or {}
         self.alpha = alpha
@@ -90,6 +92,11 @@ class Net(NeuralNet):
         """Forget the losses of an earlier training."""
         super().on_train_begin(net, **kwargs)
         self._best_losses = {}
+
+    def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin a batch in the history, if batches are kept."""
+        if self.keep_batches:
+            super().on_batch_begin(net, **kwargs)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Tell all callbacks; one that wants to stop is heard after the others had their turn.
@@ -153,7 +160,7 @@ class Net(NeuralNet):
         if iterator is None:
             return
         if training and self.record_rate:
-            self.history.record("learning_rate", self.optimizer_.param_groups[-1]["lr"])
+            self.history.record("learning_rate", self._scheduled_rate())
         self.module_.train(training)
         self.criterion_.train(training)
         for part in self.frozen:
@@ -161,8 +168,6 @@ class Net(NeuralNet):
         terms, sizes = [], []
         interrupted = False
         for batch in iterator:
-            if self.keep_batches:
-                self.history.new_batch()
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             terms.append(step["terms"])
@@ -178,6 +183,15 @@ class Net(NeuralNet):
         self._record(prefix, by_batch, torch.tensor(sizes), iterator.dataset.labels)
         if interrupted:
             raise StopTraining
+
+    def _scheduled_rate(self) -> float:
+        """Return the learning rate of a part without a rate of its own."""
+        rates = [group["lr"] for group in self.optimizer_.param_groups]
+        for now, first in zip(rates, self.first_rates, strict=True):
+            if first == self.lr:
+                return now
+        shares = [now / first for now, first in zip(rates, self.first_rates, strict=True) if first]
+        return self.lr * max(shares, default=0.0)
 
     def _losses(self, batch: Any) -> dict[str, Any]:
         X, labels = batch
@@ -251,8 +265,6 @@ def make_net(
 ) -> Net:
     """Return an initialized net for the network, ready for ``partial_fit`` on TrainingData."""
     check_optimizer(optimizer, optimizer_params)
-    batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-    normalizes = any(isinstance(layer, batch_norms) for layer in module.modules())
     net = Net(
         module,
         objective,
@@ -271,14 +283,16 @@ def make_net(
         iterator_train=Batches,
         iterator_train__generator=torch.Generator().manual_seed(part_seed(seed, "batches")),
         iterator_train__shuffle=shuffle,
-        iterator_train__skip_single_row=normalizes,
+        iterator_train__skip_single_row=module.normalizes_batches,
         iterator_valid=Batches,
         iterator_valid__batch_size=ROWS_AT_ONCE,
         device=device,
         verbose=verbose,
-        optimizer__param_groups=find_groups(module, param_groups),
+        optimizer__param_groups=find_groups(module, param_groups, heads),
         **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
     ).initialize()
+    refuse_lbfgs(net.optimizer_)
+    net.first_rates = [group["lr"] for group in net.optimizer_.param_groups]
     known = net.optimizer_.defaults
     for part, settings in param_groups.items():
         check_known(settings, known, subject=f"`param_groups[{part!r}]`", noun="setting")

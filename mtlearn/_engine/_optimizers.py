@@ -1,7 +1,7 @@
 """Optimizers by name, their parameters, and parameter groups by part of the network."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from glob import escape
@@ -14,7 +14,14 @@ from torch import nn
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._validation import check_known
 
-__all__ = ["OPTIMIZERS", "check_optimizer", "find_groups", "find_optimizer", "frozen"]
+__all__ = [
+    "OPTIMIZERS",
+    "check_optimizer",
+    "find_groups",
+    "find_optimizer",
+    "frozen",
+    "refuse_lbfgs",
+]
 
 # Fused kernels update all parameters in one call; on small nets that is most of a step's time.
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -32,15 +39,21 @@ def find_optimizer(optimizer: str | Callable[..., Any]) -> Callable[..., torch.o
     return OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
 
 
-def check_optimizer(optimizer: str | Callable[..., Any], params: Mapping[str, Any]) -> None:
-    """Raise a ValueError for an optimizer that cannot train here, and for unknown parameters."""
-    made_by = optimizer.func if isinstance(optimizer, partial) else optimizer
-    if str(optimizer).lower() == "lbfgs" or _is_lbfgs(made_by):
+def refuse_lbfgs(optimizer: Any) -> None:
+    """Raise a ValueError for LBFGS: its name, its class or an instance."""
+    is_class = isinstance(optimizer, type) and issubclass(optimizer, torch.optim.LBFGS)
+    named = str(optimizer).lower() == "lbfgs"
+    if is_class or named or isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError(
             "`optimizer` must make one step from one gradient. LBFGS evaluates the loss several "
             "times within a step and models its curvature from one step to the next, which the "
             f"changing batches spoil; use one of {sorted(OPTIMIZERS)}."
         )
+
+
+def check_optimizer(optimizer: str | Callable[..., Any], params: Mapping[str, Any]) -> None:
+    """Raise a ValueError for an optimizer that cannot train here, and for unknown parameters."""
+    refuse_lbfgs(optimizer.func if isinstance(optimizer, partial) else optimizer)
     if isinstance(optimizer, str):
         check_known([optimizer], OPTIMIZERS, subject="`optimizer`", noun="optimizer")
     if "lr" in params:
@@ -51,7 +64,9 @@ def check_optimizer(optimizer: str | Callable[..., Any], params: Mapping[str, An
         check_known(params, names, subject="`optimizer_params`", noun="parameter")
 
 
-def find_groups(module: MultiOutputModule, groups: Groups) -> list[tuple[str, dict[str, Any]]]:
+def find_groups(
+    module: MultiOutputModule, groups: Groups, outputs: Collection[str] = ()
+) -> list[tuple[str, dict[str, Any]]]:
     """Return patterns of parameter names with their settings, as skorch takes them.
 
     Parameters
@@ -61,6 +76,8 @@ def find_groups(module: MultiOutputModule, groups: Groups) -> list[tuple[str, di
     groups : mapping of str to mapping of str to Any
         Settings of the optimizer by part: "trunk", a module inside it such as "trunk.0", or an
         output. The most specific part counts.
+    outputs : collection of str, default=()
+        All outputs; those without layers have no parameters.
 
     Raises
     ------
@@ -69,17 +86,23 @@ def find_groups(module: MultiOutputModule, groups: Groups) -> list[tuple[str, di
     """
     subject = "`param_groups`"
     parts = _parts(module)
-    check_known(groups, parts, subject=subject, noun="part")
+    check_known(groups, [*parts, *outputs], subject=subject, noun="part")
     twice = [part for part in groups if part in module.names and parts[part].startswith("trunk")]
     if twice:
         raise ValueError(f"{subject}: {twice} are parts of the trunk and outputs; rename these.")
     for part, settings in groups.items():
+        if not isinstance(settings, Mapping):
+            raise TypeError(
+                f"{subject}: the settings of {part!r} must be a dict. Got {settings!r}; write "
+                f"{{'lr': 1e-4}}."
+            )
         rate = settings.get("lr", 0.0)
         if not isinstance(rate, Real) or not 0 <= float(rate) < float("inf"):
             raise ValueError(
                 f"{subject}: 'lr' of {part!r} must be a finite number of at least 0. Got {rate!r}."
             )
-    paths = sorted((parts[part].count("."), parts[part], part) for part in groups)
+    known = [part for part in groups if part in parts]
+    paths = sorted((parts[part].count("."), parts[part], part) for part in known)
     return [(f"{escape(path)}.*", dict(groups[part])) for _, path, part in reversed(paths)]
 
 
@@ -95,29 +118,27 @@ def frozen(module: MultiOutputModule, groups: Groups) -> Iterator[list[nn.Module
     ValueError
         If nothing is left to learn.
     """
-    if not groups:
-        yield []
-        return
-    parts = _parts(module)
-    rates = {parts[part]: settings["lr"] for part, settings in groups.items() if "lr" in settings}
-    stopped = [
-        parameter
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad and _of_most_specific(name, rates) == 0
-    ]
-    if stopped and len(stopped) == sum(p.requires_grad for p in module.parameters()):
-        raise ValueError("`param_groups` must leave a part to learn. All have the 'lr' 0.")
-    for parameter in stopped:
-        parameter.requires_grad_(False)
+    parts = _parts(module) if groups else {}
+    rates = {
+        parts[part]: settings["lr"]
+        for part, settings in groups.items()
+        if "lr" in settings and part in parts
+    }
+    needed = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    for name, parameter in module.named_parameters():
+        if _of_most_specific(name, rates) == 0:
+            parameter.requires_grad_(False)
     try:
+        if any(needed.values()) and not any(p.requires_grad for p in needed):
+            raise ValueError("`param_groups` must leave a part to learn. All have the 'lr' 0.")
         yield [
             part
             for name, part in module.named_modules()
-            if _of_most_specific(f"{name}.", rates) == 0
+            if rates and _of_most_specific(f"{name}.", rates) == 0
         ]
-    finally:
-        for parameter in stopped:
-            parameter.requires_grad_(True)
+    finally:  # a callback may have frozen parts too
+        for parameter, needs_gradient in needed.items():
+            parameter.requires_grad_(needs_gradient)
 
 
 def _parts(module: MultiOutputModule) -> dict[str, str]:
@@ -130,7 +151,3 @@ def _parts(module: MultiOutputModule) -> dict[str, str]:
 def _of_most_specific(name: str, rates: Mapping[str, float]) -> float | None:
     paths = [path for path in rates if name.startswith(f"{path}.")]
     return rates[max(paths, key=len)] if paths else None
-
-
-def _is_lbfgs(made_by: Any) -> bool:
-    return isinstance(made_by, type) and issubclass(made_by, torch.optim.LBFGS)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from skorch.callbacks import Callback
 
+from mtlearn._engine._data import count_batches
 from mtlearn._engine._module import MultiOutputModule, build_module
 from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
 from mtlearn._engine._objective import Objective
@@ -54,7 +55,7 @@ class Recipe:
     param_groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learning_rate_schedule: str | None = None
     shuffle: bool = True
-    monitor: str = "valid_loss"
+    monitor: str = "train_loss"
     outputs: tuple[str, ...] | None = None
 
     def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
@@ -105,10 +106,11 @@ class Recipe:
         batch_size, max_epochs = int(self.batch_size), int(self.max_epochs)
         own: list[tuple[str, Callback]] = [("last_epochs", LastEpochs())]
         if self.learning_rate_schedule is not None:
+            n_batches = count_batches(n_rows, batch_size, skip_single=module.normalizes_batches)
             schedule = make_schedule(
                 self.learning_rate_schedule,
-                n_steps=max_epochs * ceil(n_rows / batch_size),
-                monitor=self.monitor if self.early_stopping else "train_loss",
+                n_steps=max_epochs * n_batches,
+                monitor=self.monitor,
                 patience=max(1, self.n_iter_no_change // 2),
             )
             own.append(("learning_rate_schedule", schedule))
@@ -116,7 +118,7 @@ class Recipe:
             own.append(("best_epoch", BestEpoch(self.monitor, self.n_iter_no_change)))
         if self.verbose == "progress":
             own.append(("progress", ProgressBar()))
-        return make_net(
+        net = make_net(
             module,
             Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
             heads=heads,
@@ -130,12 +132,14 @@ class Recipe:
             shuffle=self.shuffle,
             loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
             callbacks=[*callbacks, *own],
-            keep_batches=bool(callbacks),
+            keep_batches=any(getattr(c, "needs_batches", True) for c in callbacks),
             record_rate=self.learning_rate_schedule is not None,
             device=self.device,
             verbose=0 if isinstance(self.verbose, str) else int(self.verbose),
             seed=self.seed,
         )
+        net.reusable = not callbacks and self.learning_rate_schedule is None
+        return net
 
 
 def check_device(device: str) -> None:

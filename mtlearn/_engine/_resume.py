@@ -58,6 +58,11 @@ def load_training_state(net: Net, state: Mapping[str, Any], *, moments: bool = T
                 "param_groups": optimizer.state_dict()["param_groups"],
             }
         )
+        for parameter, name in names.items():  # torch has changed some types
+            found = optimizer.state.get(parameter, {})
+            for key, value in found.items():
+                if isinstance(value, Tensor):
+                    found[key] = torch.tensor(state["moments"][name][key], device=value.device)
     net.iterator_train__generator.set_state(torch.tensor(state["batches"]))
     for name, layer in _dropouts(net):
         generator_state = state["dropout"].get(name)

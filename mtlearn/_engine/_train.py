@@ -130,8 +130,9 @@ def train(
             watched = training_data(validation, trained, dtype, recipe.device)
         if watched is None or not watched.labels:
             watched, recipe = None, replace(recipe, early_stopping=False)
-        elif main_output in watched.labels:
-            recipe = replace(recipe, monitor=f"valid_{main_output}_loss")
+        else:
+            name = f"{main_output}_loss" if main_output in watched.labels else "loss"
+            recipe = replace(recipe, monitor=f"valid_{name}")
         net = _find_net(recipe, module, heads, callbacks, before, len(data))
         net.epochs_before = len(history)
         net.interrupts = interrupts
@@ -162,8 +163,7 @@ def _find_net(
         restart_generators(net)
         return net
     old, net = before.recipe, before.net
-    plain = not callbacks and not net.keep_batches and recipe.learning_rate_schedule is None
-    if plain and replace(old, batch_size=recipe.batch_size) == recipe:
+    if net.reusable and not callbacks and replace(old, batch_size=recipe.batch_size) == recipe:
         net.batch_size = recipe.batch_size
         return net
     same_optimizer = old.optimizer == recipe.optimizer
@@ -203,18 +203,22 @@ def _run(
         with suppress(StopTraining):
             net.notify("on_train_begin", X=data, y=None)
             net.fit_loop(data)
-        net.notify("on_train_end", X=data, y=None)
-        if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
+        if net.history and "train_loss" not in net.history[-1]:
+            del net.history[-1]  # a callback ended the epoch
+        best = _best_epoch(net) or len(net.history)
+        if not _best_epoch(net) and not _is_finite(net):
             epoch = net.epochs_before + len(net.history)
             raise Diverged(
                 f"training diverged in epoch {epoch}: a weight is not finite. Lower "
                 f"`learning_rate`, or scale X.",
                 at_start=False,
             )
-        best = _best_epoch(net) or len(net.history)
     except Diverged as diverged:
         best, error = _go_back(net, diverged)
+    with suppress(StopTraining):
         net.notify("on_train_end", X=data, y=None)
+    if error is not None and not best:
+        raise error
     net.train_split = None  # the net outlives the fit, its data need not
     dict(net.callbacks_)["last_epochs"].forget()
     if net.interrupts.received is not None:
@@ -230,15 +234,19 @@ def _run(
 
 
 def _go_back(net: Net, diverged: Diverged) -> tuple[int, DivergenceError]:
-    """Restore the best or the last good epoch; raise if there is none."""
+    """Restore the best or the last good epoch; return it, 0 if there is none, and what to raise."""
     before = len(net.history) - 1 - diverged.at_start
     epoch = _best_epoch(net) or dict(net.callbacks_)["last_epochs"].restore(net, before=before)
     if epoch == 0:
-        raise DivergenceError(str(diverged)) from diverged
+        return 0, DivergenceError(str(diverged))
     del net.history[-1]
     net.optimizer_.state.clear()  # the moments have diverged too
     kept = net.epochs_before + epoch
     return epoch, DivergenceError(f"{diverged} The estimator keeps the weights of epoch {kept}.")
+
+
+def _is_finite(net: Net) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in net.module_.parameters())
 
 
 def _best_epoch(net: Net) -> int:

@@ -174,6 +174,7 @@ class BaseMultiOutputNet(Fitting, NestedParams, ABC):
         for left in ("net_", "_net_state"):
             smaller.__dict__.pop(left, None)
         smaller._continues = False
+        smaller._dropped = [*self._dropped, *dropped]
         smaller.module_ = self.module_.without(dropped)
         smaller.heads_, smaller.output_names_ = kept, list(kept)
         smaller.loss_weights_ = weights
@@ -191,13 +192,12 @@ class BaseMultiOutputNet(Fitting, NestedParams, ABC):
         stops = self.early_stopping
         if stops == "auto":
             stops = len(X) >= AUTO_ROWS or is_validated
-        groups = {part: dict(settings) for part, settings in (self.param_groups or {}).items()}
         return Recipe(
             loss_weights=dict(loss_weights),
             normalize_losses=bool(self.normalize_losses),
             optimizer=self.optimizer,
             optimizer_params=dict(self.optimizer_params or {}),
-            param_groups=groups,
+            param_groups=copy.deepcopy(self.param_groups or {}),
             learning_rate=float(self.learning_rate),
             learning_rate_schedule=self.learning_rate_schedule,
             alpha=float(self.alpha),

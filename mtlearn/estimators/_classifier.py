@@ -23,6 +23,7 @@ from mtlearn.estimators._outputs import (
     refuse_names,
     with_aux,
 )
+from mtlearn.estimators._task_callbacks import with_callbacks
 from mtlearn.heads import ClassHead, Classification, Head, MultiLabel
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -74,7 +75,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         How the learning rate changes. "cosine" lowers it to 0 at `max_epochs`; "onecycle" raises
         it to `learning_rate` over the first 30 % of the steps and lowers it then; "plateau"
         divides it by 5 whenever the watched loss (without validation the training loss) has not
-        fallen for half of `n_iter_no_change` epochs. None for no change.
+        fallen for more than half of `n_iter_no_change` epochs. None for no change.
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
@@ -225,6 +226,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         )
         self.class_weight = class_weight
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -281,11 +283,17 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         if X_val is not None:
             held = X_val, self._own_targets(y_val, list(own)), sample_weight_val
         main = ARRAY_NAME if list(own) == [ARRAY_NAME] else None
-        self._fit(
-            X, targets, sample_weight, heads, main_output=main, validation=held, groups=groups
+        return self._fit(
+            X,
+            targets,
+            sample_weight,
+            heads,
+            main_output=main,
+            validation=held,
+            groups=groups,
+            given_y=y,
+            own={"_own_names": list(own)},
         )
-        self._own_names = list(own)
-        return self
 
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(
@@ -341,9 +349,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
                     f"{len(names)} columns of `y`. Got {len(by_column)}."
                 )
             classes = dict(zip(names, by_column, strict=True))
-        self._partial_fit(X, targets, sample_weight, heads, classes or {})
-        self._own_names = list(own)
-        return self
+        names = {"_own_names": list(own)}
+        return self._partial_fit(X, targets, sample_weight, heads, classes or {}, names)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict `y`.

@@ -8,10 +8,10 @@ import numpy as np
 from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._validation import naming
-from mtlearn.heads import Head
+from mtlearn.heads import ClassHead, Head
 from mtlearn.trunks import Trunk, as_trunk
 
-__all__ = ["check_known_labels", "check_same_network"]
+__all__ = ["check_known_labels", "check_same_network", "check_several_classes"]
 
 
 def check_same_network(
@@ -62,8 +62,18 @@ def check_known_labels(rows: Rows, heads: Mapping[str, Head], recipe: Recipe) ->
             if other.any():
                 raise ValueError(
                     f"the target was constant, {constant[0].tolist()!r}, when the network was "
-                    f"made, so that it has no layers. Got {labels[other][0]!r}; fit anew."
+                    f"made, so that it has no layers. Got {labels[other].tolist()[0]!r}; fit anew."
                 )
+
+
+def check_several_classes(heads: Mapping[str, Head]) -> None:
+    """Raise a ValueError for an output that could never learn a second class."""
+    for name, head in heads.items():
+        if isinstance(head, ClassHead) and len(head.classes_) == 1 and head.is_constant_:
+            raise ValueError(
+                f"output {name!r}: a stream must have two classes at least. The first call has "
+                f"only {head.classes_.tolist()}; declare those to come with `classes`."
+            )
 
 
 def _is_same(part: Any, other: Any, but: str = "") -> bool:

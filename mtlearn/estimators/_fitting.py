@@ -14,7 +14,11 @@ from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import naming
-from mtlearn.estimators._continuing import check_known_labels, check_same_network
+from mtlearn.estimators._continuing import (
+    check_known_labels,
+    check_same_network,
+    check_several_classes,
+)
 from mtlearn.estimators._outputs import (
     check_all_targets,
     check_classes,
@@ -28,6 +32,7 @@ from mtlearn.estimators._outputs import (
 )
 from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._state import FittedState
+from mtlearn.estimators._task_callbacks import CallbackSupportMixin, TaskCallbacks
 from mtlearn.estimators._validation import hold_out
 from mtlearn.heads import Classification, Head
 from mtlearn.targets import Targets
@@ -36,7 +41,7 @@ from mtlearn.trunks import Trunk, as_trunk
 __all__ = ["Fitting"]
 
 
-class Fitting(Predictions, FittedState):
+class Fitting(CallbackSupportMixin, Predictions, FittedState):
     """Fits from rows and Targets; whatever fails leaves the estimator as it was."""
 
     trunk: Trunk | nn.Module | Callable[..., nn.Module] | None
@@ -64,8 +69,13 @@ class Fitting(Predictions, FittedState):
         main_output: str | None,
         validation: tuple[ArrayLike, Targets, SampleWeight] | None,
         groups: ArrayLike | None,
+        given_y: Any,
+        own: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Fit all outputs; with ``warm_start``, go on from where the last fit ended."""
+        """Fit all outputs; with ``warm_start``, go on from where the last fit ended.
+
+        `given_y` is what the user passed, and `own` what the subclass keeps beside the rest.
+        """
         before = self._before() if self.warm_start else None
         with self._as_it_was_on_failure():
             values, parts = self._check_start(X, y, heads, before)
@@ -98,8 +108,22 @@ class Fitting(Predictions, FittedState):
                     )
                 if before is None:
                     _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
-                trained = self._train(recipe, parts, training, held, main_output, before)
-            self._keep(trained, parts, units, continues=bool(self.warm_start))
+                kept = self._kept(recipe, parts, units, before) | dict(own or {})
+                callbacks = copy_callbacks(self.callbacks)
+                if TaskCallbacks.are_set(self):
+                    given = X, given_y, sample_weight
+                    callbacks.append(TaskCallbacks(self, {**kept, "_recipe": recipe}, *given))
+                trained = train(
+                    recipe,
+                    kept["trunk_"],
+                    parts,
+                    training,
+                    held,
+                    main_output,
+                    callbacks=callbacks,
+                    before=before,
+                )
+            self._keep(trained, kept, continues=bool(self.warm_start))
         return self._or_raise(trained)
 
     def _partial_fit(
@@ -109,6 +133,7 @@ class Fitting(Predictions, FittedState):
         sample_weight: SampleWeight,
         heads: Mapping[str, Head] | None,
         classes: Mapping[str, ArrayLike],
+        own: Mapping[str, Any] | None = None,
     ) -> Self:
         """Go once through the rows in their order, from where the last call ended."""
         for param in ("early_stopping", "learning_rate_schedule"):
@@ -131,12 +156,21 @@ class Fitting(Predictions, FittedState):
                     _fit_heads(
                         parts, rows, rows, normalize=recipe.normalize_losses, more_to_come=True
                     )
+                    check_several_classes(parts)
                 else:
                     check_known_labels(rows, parts, recipe)
-                check_classes(parts, classes, self._owner)
-                totals = {} if before is None else before.totals
-                trained = self._train(recipe, parts, rows, None, None, before, totals)
-            self._keep(trained, parts, units, continues=True)
+                check_classes(parts, classes)
+                kept = self._kept(recipe, parts, units, before) | dict(own or {})
+                trained = train(
+                    recipe,
+                    kept["trunk_"],
+                    parts,
+                    rows,
+                    callbacks=copy_callbacks(self.callbacks),
+                    before=before,
+                    totals={} if before is None else before.totals,
+                )
+            self._keep(trained, kept, continues=True)
         return self._or_raise(trained)
 
     def _check_start(
@@ -154,7 +188,7 @@ class Fitting(Predictions, FittedState):
         recipe = before.recipe
         check_same_network(
             (self.trunk, self.trunk_),
-            (heads or {}, self.heads_),
+            ({n: h for n, h in (heads or {}).items() if n not in self._dropped}, self.heads_),
             (self.normalize_losses, recipe.normalize_losses),
             self._owner,
         )
@@ -183,7 +217,10 @@ class Fitting(Predictions, FittedState):
         *,
         is_validated: bool,
     ) -> Recipe:
-        weights = find_loss_weights(self.loss_weights, list(heads), self._owner)
+        given = dict(self.loss_weights or {})
+        if before is not None:
+            given = {name: weight for name, weight in given.items() if name not in self._dropped}
+        weights = find_loss_weights(given, list(heads), self._owner)
         recipe = self._make_recipe(X, weights, is_validated=is_validated)
         if before is None:
             return recipe
@@ -201,31 +238,24 @@ class Fitting(Predictions, FittedState):
             )
         return replace(recipe, seed=before.recipe.seed, dtype=before.recipe.dtype, outputs=outputs)
 
-    def _train(
+    def _kept(
         self,
         recipe: Recipe,
-        heads: Mapping[str, Head],
-        rows: Rows,
-        held: Rows | None,
-        main_output: str | None,
+        heads: dict[str, Head],
+        units: dict[str, int],
         before: Trained | None,
-        totals: Mapping[str, tuple[float, int]] | None = None,
-    ) -> Trained:
-        callbacks = copy_callbacks(self.callbacks)
-        if before is None:
-            self.trunk_ = clone(as_trunk(self.trunk))
-            self.trunk_.check_params()
-        return train(
-            recipe,
-            self.trunk_,
-            heads,
-            rows,
-            held,
-            main_output,
-            callbacks=callbacks,
-            before=before,
-            totals=totals,
-        )
+    ) -> dict[str, Any]:
+        """Return the fitted attributes that are known before the training."""
+        trunk = clone(as_trunk(self.trunk)) if before is None else self.trunk_
+        trunk.check_params()
+        return {
+            "output_names_": list(heads),
+            "heads_": heads,
+            "trunk_": trunk,
+            "loss_weights_": dict(recipe.loss_weights),
+            "_weight_units": units,
+            "_dropped": [] if before is None else self._dropped,
+        }
 
     def _or_raise(self, trained: Trained) -> Self:
         if trained.error is not None:

@@ -14,6 +14,7 @@ from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, check_validation
+from mtlearn.estimators._task_callbacks import with_callbacks
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -70,7 +71,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         How the learning rate changes. "cosine" lowers it to 0 at `max_epochs`; "onecycle" raises
         it to `learning_rate` over the first 30 % of the steps and lowers it then; "plateau"
         divides it by 5 whenever the watched loss (without validation the training loss) has not
-        fallen for half of `n_iter_no_change` epochs. None for no change.
+        fallen for more than half of `n_iter_no_change` epochs. None for no change.
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
@@ -239,6 +240,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         )
         self.main_output = main_output
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -299,8 +301,9 @@ class MultiOutputNet(BaseMultiOutputNet):
             main_output=self.main_output,
             validation=held,
             groups=groups,
+            given_y=y,
+            own={"_y_is_array": is_array and _has_one_output(targets, self.heads)},
         )
-        self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -351,11 +354,8 @@ class MultiOutputNet(BaseMultiOutputNet):
                     f"{classes!r}."
                 )
             classes = {ARRAY_NAME: classes}
-        is_first = not hasattr(self, "module_")
-        self._partial_fit(X, targets, sample_weight, self.heads, classes or {})
-        if is_first:
-            self._y_is_array = is_array and self.output_names_ == [ARRAY_NAME]
-        return self
+        own = {"_y_is_array": is_array and _has_one_output(targets, self.heads)}
+        return self._partial_fit(X, targets, sample_weight, self.heads, classes or {}, own)
 
     def predict(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
         """Predict the outputs.
@@ -464,3 +464,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
     def _like_y(self, outputs: dict[str, Array]) -> Any:
         return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)
+
+
+def _has_one_output(y: Targets, heads: Mapping[str, Head] | None) -> bool:
+    return {*y, *(heads or {})} == {ARRAY_NAME}

@@ -140,15 +140,15 @@ def declare_classes(
     return declared
 
 
-def check_classes(heads: Mapping[str, Head], classes: Mapping[str, ArrayLike], owner: str) -> None:
+def check_classes(heads: Mapping[str, Head], classes: Mapping[str, ArrayLike]) -> None:
     """Raise a ValueError unless `classes` are those that fitted heads have."""
-    check_known(classes, heads, subject=f"{owner}: `classes`")
+    check_known(classes, heads, subject="`classes`")
     for name, values in classes.items():
         head = heads[name]
         known = head.classes_ if isinstance(head, ClassHead) else np.array([])
         if not np.array_equal(np.unique(np.asarray(values)), np.unique(known)):
             raise ValueError(
-                f"{owner}: `classes` of the output {name!r} must be those of the first call, "
+                f"`classes` of the output {name!r} must be those of the first call, "
                 f"{known.tolist()}. Got {values!r}."
             )
 

@@ -11,6 +11,7 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import ARRAY_NAME, check_validation, refuse_names, with_aux
+from mtlearn.estimators._task_callbacks import with_callbacks
 from mtlearn.heads import ClassHead, Head, Regression
 from mtlearn.targets import Targets
 
@@ -58,7 +59,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         How the learning rate changes. "cosine" lowers it to 0 at `max_epochs`; "onecycle" raises
         it to `learning_rate` over the first 30 % of the steps and lowers it then; "plateau"
         divides it by 5 whenever the watched loss (without validation the training loss) has not
-        fallen for half of `n_iter_no_change` epochs. None for no change.
+        fallen for more than half of `n_iter_no_change` epochs. None for no change.
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
@@ -143,6 +144,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     True
     """
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -205,6 +207,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
             main_output=ARRAY_NAME,
             validation=held,
             groups=groups,
+            given_y=y,
         )
 
     @fit_context(prefer_skip_nested_validation=False)

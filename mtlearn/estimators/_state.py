@@ -40,6 +40,7 @@ class FittedState(BaseEstimator):
     n_features_in_: int
     _recipe: Recipe
     _continues: bool
+    _dropped: list[str]
     _totals: Mapping[str, tuple[float, int]]
     _weight_units: dict[str, int]
 
@@ -79,24 +80,19 @@ class FittedState(BaseEstimator):
             self.module_ = module.eval()
             self.history_ = _to_rows(state["history_"])
 
-    def _keep(
-        self, trained: Trained, heads: dict[str, Head], units: dict[str, int], *, continues: bool
-    ) -> None:
+    def _keep(self, trained: Trained, attributes: dict[str, Any], *, continues: bool) -> None:
         """Set the fitted attributes."""
-        self.output_names_ = list(heads)
-        self.heads_ = heads
-        self.loss_weights_ = dict(trained.recipe.loss_weights)
-        self.module_ = trained.module
-        self.history_ = trained.history
         for stale in ("net_", "_net_state"):
             self.__dict__.pop(stale, None)
+        self.__dict__.update(attributes)
+        self.module_ = trained.module
+        self.history_ = trained.history
         if trained.net is not None:
             self.net_ = trained.net
         self.n_iter_ = len(self.history_)
         self.best_epoch_ = trained.best_epoch
         self._recipe = trained.recipe
         self._totals = trained.totals
-        self._weight_units = units
         self._continues = continues
 
     def _before(self) -> Trained | None:

@@ -113,7 +113,7 @@ def _by_share(share: float, n_rows: int, strata: Array | None, seed: int) -> Arr
     """Return the positions of the rows to watch; a class of a single row is never among them."""
     if n_rows < 2:
         raise ValueError(
-            f"early stopping needs at least 2 rows with labels. Got {n_rows} (n_samples); pass "
+            f"early stopping needs at least 2 rows with labels. Got n_samples = {n_rows}; pass "
             f"early_stopping=False, or X_val and y_val."
         )
     size = min(max(1, round(share * n_rows)), n_rows - 1)

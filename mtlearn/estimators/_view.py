@@ -1,5 +1,6 @@
 """One output of a fitted estimator, as an estimator of its own."""
 
+from collections.abc import Collection
 from typing import Any, NoReturn, Self
 
 from sklearn.base import BaseEstimator
@@ -13,11 +14,11 @@ from mtlearn.estimators._predictions import Predictions
 from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
 
-__all__ = ["OutputView"]
+__all__ = ["OutputView", "find_net", "predict_outputs"]
 
 
 def _has_classes(view: "OutputView") -> bool:
-    return isinstance(view._head, ClassHead)
+    return isinstance(view.head_, ClassHead)
 
 
 class OutputView(BaseEstimator):
@@ -36,6 +37,8 @@ class OutputView(BaseEstimator):
 
     Attributes
     ----------
+    head_ : Head
+        The fitted head of the output.
     classes_ : ndarray of shape (n_classes,)
         The classes, for an output that has some.
     n_features_in_ : int
@@ -107,8 +110,7 @@ class OutputView(BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_columns)
             The predictions.
         """
-        net, steps = self._find()
-        return net._predict(_transform(X, steps), [self.name])[self.name]
+        return predict_outputs(self.fitted, X, [self.name])[self.name]
 
     @available_if(_has_classes)
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -124,8 +126,7 @@ class OutputView(BaseEstimator):
         ndarray of shape (n_samples, n_classes)
             The probabilities, with the columns of `classes_`.
         """
-        net, steps = self._find()
-        return net._predict_proba(_transform(X, steps), [self.name])[self.name]
+        return predict_outputs(self.fitted, X, [self.name], proba=True)[self.name]
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Return the output's own score.
@@ -145,15 +146,20 @@ class OutputView(BaseEstimator):
             R2 for numbers, accuracy for classes.
         """
         net, steps = self._find()
-        labels = Targets({self._head.target or self.name: y})
+        labels = Targets({self.head_.target or self.name: y})
         return net._scores(_transform(X, steps), labels, sample_weight, [self.name])[self.name]
+
+    @property
+    def head_(self) -> Head:
+        """The fitted head of the output."""
+        return self._find()[0].heads_[self.name]
 
     @property
     def classes_(self) -> Array:
         """The classes of the output."""
-        if not isinstance(self._head, ClassHead):
+        if not isinstance(self.head_, ClassHead):
             raise AttributeError(f"OutputView: the output {self.name!r} has no classes.")
-        return self._head.classes_
+        return self.head_.classes_
 
     @property
     def n_features_in_(self) -> int:
@@ -165,27 +171,11 @@ class OutputView(BaseEstimator):
         """The names of the columns of X."""
         return self.fitted.feature_names_in_
 
-    @property
-    def _head(self) -> Head:
-        """The fitted head of the output."""
-        return self._find()[0].heads_[self.name]
-
     def _find(self) -> tuple[Predictions, list[Any]]:
         """Return the estimator of mtlearn, and the transformers before it."""
-        inner, steps = self.fitted, []
-        while not isinstance(inner, Predictions):
-            if hasattr(inner, "best_estimator_"):
-                inner = inner.best_estimator_
-            elif isinstance(inner, Pipeline):
-                steps += [inner[:-1]] if len(inner) > 1 else []
-                inner = inner[-1]
-            else:
-                raise TypeError(
-                    f"OutputView: `fitted` must be a fitted estimator of mtlearn, a Pipeline that "
-                    f"ends in one, or a search over either. Got {inner!r}."
-                )
-        check_known([self.name], inner._heads(None), subject="OutputView: `name`")
-        return inner, steps
+        net, steps = find_net(self.fitted)
+        check_known([self.name], net._heads(None), subject="OutputView: `name`")
+        return net, steps
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -195,19 +185,63 @@ class OutputView(BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        if isinstance(self._head, ClassHead):
+        if isinstance(self.head_, ClassHead):
             tags.estimator_type = "classifier"
-            multi_label = isinstance(self._head, MultiLabel)
+            multi_label = isinstance(self.head_, MultiLabel)
             tags.classifier_tags = ClassifierTags(
-                multi_class=len(self._head.classes_) > 2, multi_label=multi_label
+                multi_class=len(self.head_.classes_) > 2, multi_label=multi_label
             )
             tags.target_tags.multi_output = multi_label
         else:
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
-            tags.target_tags.multi_output = self._head.raw_shape_ != ()
+            tags.target_tags.multi_output = self.head_.raw_shape_ != ()
         tags.target_tags.required = True
         return tags
+
+
+def find_net(fitted: Any) -> tuple[Predictions, list[Any]]:
+    """Return the estimator of mtlearn that something fitted ends in, and what transforms its rows.
+
+    Parameters
+    ----------
+    fitted : estimator
+        A fitted estimator of mtlearn, a Pipeline that ends in one, or a search over either.
+
+    Returns
+    -------
+    net : Predictions
+        The estimator.
+    steps : list of transformer
+        What is before it, in this order.
+
+    Raises
+    ------
+    TypeError
+        If `fitted` is none of these.
+    """
+    inner, steps = fitted, []
+    while not isinstance(inner, Predictions):
+        if hasattr(inner, "best_estimator_"):
+            inner = inner.best_estimator_
+        elif isinstance(inner, Pipeline):
+            steps += [inner[:-1]] if len(inner) > 1 else []
+            inner = inner[-1]
+        else:
+            raise TypeError(
+                f"OutputView: `fitted` must be a fitted estimator of mtlearn, a Pipeline that "
+                f"ends in one, or a search over either. Got {inner!r}."
+            )
+    return inner, steps
+
+
+def predict_outputs(
+    fitted: Any, X: ArrayLike, names: Collection[str], *, proba: bool = False
+) -> dict[str, Array]:
+    """Return the predictions, or the class probabilities, of some outputs in one pass."""
+    net, steps = find_net(fitted)
+    rows = _transform(X, steps)
+    return net._predict_proba(rows, names) if proba else net._predict(rows, names)
 
 
 def _transform(X: Any, steps: list[Any]) -> Any:

@@ -1,0 +1,27 @@
+"""Model selection for several targets: scorers, splitters, and scikit-learn's tools for dicts."""
+
+from mtlearn.model_selection._iterative_stratification import IterativeStratification
+from mtlearn.model_selection._output_scoring import make_output_scorer, output_scoring
+from mtlearn.model_selection._search import GridSearchCV, RandomizedSearchCV
+from mtlearn.model_selection._stratify_on import StratifyOn
+from mtlearn.model_selection._tools import (
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    train_test_split,
+)
+
+__all__ = [
+    "GridSearchCV",
+    "IterativeStratification",
+    "RandomizedSearchCV",
+    "StratifyOn",
+    "cross_val_predict",
+    "cross_val_score",
+    "cross_validate",
+    "learning_curve",
+    "make_output_scorer",
+    "output_scoring",
+    "train_test_split",
+]

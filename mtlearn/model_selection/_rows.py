@@ -1,0 +1,20 @@
+"""Plain dicts made divisible by rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mtlearn.targets import Targets
+
+__all__ = ["as_rows", "rows_in"]
+
+
+def as_rows(value: Any) -> Any:
+    """Return a plain dict as Targets, which scikit-learn can divide by rows; all else as it is."""
+    if isinstance(value, Mapping) and not isinstance(value, Targets):
+        return Targets(value)
+    return value
+
+
+def rows_in(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return parameters of ``fit``, with dicts of auxiliary targets or weights as Targets."""
+    return {name: as_rows(value) for name, value in (params or {}).items()}

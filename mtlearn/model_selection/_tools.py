@@ -1,0 +1,271 @@
+"""scikit-learn's functions of model selection for targets in plain dicts."""
+
+from typing import Any
+
+import numpy as np
+from sklearn import model_selection
+
+from mtlearn._sklearn import safe_indexing
+from mtlearn._typing import Array
+from mtlearn.model_selection._rows import as_rows, rows_in
+from mtlearn.targets import Targets
+
+__all__ = [
+    "cross_val_predict",
+    "cross_val_score",
+    "cross_validate",
+    "learning_curve",
+    "train_test_split",
+]
+
+
+def train_test_split(*arrays: Any, **options: Any) -> list[Any]:
+    """Split arrays, and dicts of arrays, into rows to train on and rows to test on.
+
+    Parameters
+    ----------
+    *arrays : array-like, Targets or dict of array-like
+        What to split; dicts become Targets.
+    **options : Any
+        What :func:`sklearn.model_selection.train_test_split` takes.
+
+    Returns
+    -------
+    list
+        The two parts of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn.model_selection import train_test_split
+    >>> X, y = np.eye(4), {"price": np.arange(4.0), "kind": ["a", "b", "a", "b"]}
+    >>> X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
+    >>> len(y), len(y_test)
+    (2, 2)
+    """
+    return model_selection.train_test_split(*map(as_rows, arrays), **options)
+
+
+def cross_validate(
+    estimator: Any, X: Any, y: Any = None, *, params: Any = None, **options: Any
+) -> dict[str, Any]:
+    """Fit and score on each split.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What to fit.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+    y : dict of array-like, Targets or array-like, default=None
+        The targets.
+    params : dict of str to Any, default=None
+        Parameters of ``fit``, such as ``sample_weight`` or ``aux``; these may be dicts of arrays.
+    **options : Any
+        What :func:`sklearn.model_selection.cross_validate` takes besides.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The scores and times of each split.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNet
+    >>> from mtlearn.model_selection import cross_validate
+    >>> X = np.random.default_rng(0).normal(size=(60, 3))
+    >>> y = {"price": X[:, 0], "kind": X[:, 1] > 0}
+    >>> len(cross_validate(MultiOutputNet(random_state=0), X, y, cv=3)["test_score"])
+    3
+    """
+    return model_selection.cross_validate(
+        estimator, X, as_rows(y), params=rows_in(params), **options
+    )
+
+
+def cross_val_score(
+    estimator: Any, X: Any, y: Any = None, *, params: Any = None, **options: Any
+) -> Array:
+    """Fit and score on each split, with one score.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What to fit.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+    y : dict of array-like, Targets or array-like, default=None
+        The targets.
+    params : dict of str to Any, default=None
+        Parameters of ``fit``, such as ``sample_weight`` or ``aux``; these may be dicts of arrays.
+    **options : Any
+        What :func:`sklearn.model_selection.cross_val_score` takes besides.
+
+    Returns
+    -------
+    ndarray of shape (n_splits,)
+        The scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNet
+    >>> from mtlearn.model_selection import cross_val_score, make_output_scorer
+    >>> X = np.random.default_rng(0).normal(size=(60, 3))
+    >>> y = {"price": X[:, 0], "kind": X[:, 1] > 0}
+    >>> scoring = make_output_scorer("price", "r2")
+    >>> cross_val_score(MultiOutputNet(random_state=0), X, y, cv=3, scoring=scoring).shape
+    (3,)
+    """
+    return model_selection.cross_val_score(
+        estimator, X, as_rows(y), params=rows_in(params), **options
+    )
+
+
+def learning_curve(
+    estimator: Any, X: Any, y: Any = None, *, params: Any = None, **options: Any
+) -> tuple[Array, ...]:
+    """Fit on more and more rows, and score.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What to fit.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+    y : dict of array-like, Targets or array-like, default=None
+        The targets.
+    params : dict of str to Any, default=None
+        Parameters of ``fit``, such as ``sample_weight`` or ``aux``; these may be dicts of arrays.
+    **options : Any
+        What :func:`sklearn.model_selection.learning_curve` takes besides.
+
+    Returns
+    -------
+    tuple of ndarray
+        The numbers of rows, the scores on the training rows and those on the test rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNet
+    >>> from mtlearn.model_selection import learning_curve
+    >>> X = np.random.default_rng(0).normal(size=(60, 3))
+    >>> y = {"price": X[:, 0], "kind": X[:, 1] > 0}
+    >>> sizes, _, _ = learning_curve(MultiOutputNet(random_state=0), X, y, cv=3,
+    ...                              train_sizes=[10, 40])
+    >>> sizes.tolist()
+    [10, 40]
+    """
+    return model_selection.learning_curve(
+        estimator, X, as_rows(y), params=rows_in(params), **options
+    )
+
+
+def cross_val_predict(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    method: str = "predict",
+    params: Any = None,
+    cv: Any = None,
+    **options: Any,
+) -> Any:
+    """Predict each row by the estimator that was fitted without it.
+
+    Where `y` has names, so have the predictions. The columns of probabilities are then those of
+    all classes that a fit has seen, with 0 where a fold's own fit has not seen a class.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What to fit.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+    y : dict of array-like, Targets or array-like, default=None
+        The targets.
+    method : str, default="predict"
+        The method that predicts.
+    params : dict of str to Any, default=None
+        Parameters of ``fit``, such as ``sample_weight`` or ``aux``; these may be dicts of arrays.
+    cv : int, cross-validation splitter or iterable, default=None
+        The splits, each row in the test part of one.
+    **options : Any
+        What :func:`sklearn.model_selection.cross_val_predict` takes besides.
+
+    Returns
+    -------
+    Targets or ndarray
+        The predictions, in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If the test parts of `cv` are no partition of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNet
+    >>> from mtlearn.model_selection import cross_val_predict
+    >>> X = np.random.default_rng(0).normal(size=(60, 3))
+    >>> y = {"price": X[:, 0], "kind": X[:, 1] > 0}
+    >>> net = MultiOutputNet(random_state=0)
+    >>> cross_val_predict(net, X, y, cv=3, method="predict_proba")["kind"].shape
+    (60, 2)
+    """
+    y = as_rows(y)
+    if method != "predict_proba" or not isinstance(y, Targets):
+        return model_selection.cross_val_predict(
+            estimator, X, y, method=method, params=rows_in(params), cv=cv, **options
+        )
+    splits = list(model_selection.check_cv(cv, None).split(X, y, options.pop("groups", None)))
+    tested = np.concatenate([test for _, test in splits])
+    if not np.array_equal(np.sort(tested), np.arange(len(y))):
+        raise ValueError(
+            "cross_val_predict: the test parts of `cv` must be a partition of the rows, as those "
+            f"of KFold are. Got {len(tested)} rows, {len(np.unique(tested))} of them different."
+        )
+    fitted = model_selection.cross_validate(
+        estimator,
+        X,
+        y,
+        cv=splits,
+        scoring=_no_score,
+        params=rows_in(params),
+        return_estimator=True,
+        error_score="raise",
+        n_jobs=options.pop("n_jobs", None),
+        verbose=options.pop("verbose", 0),
+        **options,
+    )["estimator"]
+    parts = [
+        net.predict_proba(safe_indexing(X, test))
+        for net, (_, test) in zip(fitted, splits, strict=True)
+    ]
+    return _join(parts, [net.classes_ for net in fitted], tested)
+
+
+def _no_score(_estimator: Any, _X: Any, _y: Any) -> float:
+    return 0.0
+
+
+def _join(parts: list[Targets], classes: list[dict[str, Array]], tested: Array) -> Targets:
+    """Return the probabilities of all folds, in the order of the rows, for the classes of all."""
+    joined: dict[str, Array] = {}
+    for name in parts[0]:
+        known = [fold[name] for fold in classes]
+        same = all(np.array_equal(known[0], other) for other in known)
+        columns = known[0] if same else np.unique(np.concatenate(known))
+        position = {label: j for j, label in enumerate(columns.tolist())}
+        first = parts[0][name]
+        joined[name] = np.zeros((len(tested), len(columns)), dtype=first.dtype)
+        start = 0
+        for part, labels in zip(parts, known, strict=True):
+            rows = tested[start : start + len(part)]
+            chosen = np.array([position[label] for label in labels.tolist()])
+            joined[name][rows[:, None], chosen] = part[name]
+            start += len(part)
+    return Targets(joined)
