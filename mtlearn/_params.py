@@ -5,7 +5,7 @@ that is None. This mixin adds both, so that a grid search reaches every part by 
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -39,12 +39,13 @@ class Part(BaseEstimator):
 class NestedParams(BaseEstimator):
     """A BaseEstimator whose dict parameters and default parts take part in nested names.
 
-    Subclasses declare ``_dict_params``, the parameters that are None or a dict by output name,
-    and ``_default_parts``, the parameters that are None or a part, each with what makes the part
-    that None stands for.
+    Subclasses declare ``_dict_params``, the parameters that are None or a dict by name;
+    ``_nested_dict_params``, those of them whose entries are dicts too; and ``_default_parts``, the
+    parameters that are None or a part, each with what makes the part that None stands for.
     """
 
     _dict_params: ClassVar[tuple[str, ...]] = ()
+    _nested_dict_params: ClassVar[tuple[str, ...]] = ()
     _default_parts: ClassVar[dict[str, Callable[[], Any]]] = {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -88,6 +89,8 @@ class NestedParams(BaseEstimator):
             entry, found, rest = key.partition("__")
             if not found:
                 entries[entry] = changes[key]
+            elif param in self._nested_dict_params:
+                entries[entry] = {**(entries.get(entry) or {}), rest: changes[key]}
             elif hasattr(entries.get(entry), "set_params"):
                 entries[entry] = clone(entries[entry])
                 entries[entry].set_params(**{rest: changes[key]})
@@ -101,7 +104,9 @@ class NestedParams(BaseEstimator):
 
 
 def _nested(prefix: str, value: Any) -> dict[str, Any]:
-    found = {prefix: value}
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        found |= {f"{prefix}__{name}": sub for name, sub in value.get_params().items()}
-    return found
+    inner: Mapping[str, Any] = {}
+    if isinstance(value, Mapping):
+        inner = value
+    elif hasattr(value, "get_params") and not isinstance(value, type):
+        inner = value.get_params()
+    return {prefix: value} | {f"{prefix}__{name}": sub for name, sub in inner.items()}

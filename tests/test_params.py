@@ -142,3 +142,15 @@ def test_fit_leaves_the_dicts_and_parts_of_the_user_alone():
     assert weights == {"kind": 2.0}
     assert net.heads is heads
     assert net.loss_weights is weights
+
+
+def test_entries_that_are_dicts_have_nested_names():
+    net = MultiOutputNet(param_groups={"trunk": {"lr": 1e-4, "weight_decay": 0.1}})
+    before = net.param_groups
+    net.set_params(param_groups__trunk__lr=1e-3, param_groups__kind__lr=0.0)
+    assert net.param_groups == {"trunk": {"lr": 1e-3, "weight_decay": 0.1}, "kind": {"lr": 0.0}}
+    assert before == {"trunk": {"lr": 1e-4, "weight_decay": 0.1}}
+    assert net.get_params()["param_groups__trunk__weight_decay"] == 0.1
+    assert MultiOutputNet().set_params(param_groups__trunk__lr=0.0).param_groups == {
+        "trunk": {"lr": 0.0}
+    }

@@ -75,7 +75,7 @@ def find_groups(
         The network.
     groups : mapping of str to mapping of str to Any
         Settings of the optimizer by part: "trunk", a module inside it such as "trunk.0", or an
-        output. The most specific part counts.
+        output. A part has the settings of those that it is inside of too, unless it has its own.
     outputs : collection of str, default=()
         All outputs; those without layers have no parameters.
 
@@ -101,9 +101,15 @@ def find_groups(
             raise ValueError(
                 f"{subject}: 'lr' of {part!r} must be a finite number of at least 0. Got {rate!r}."
             )
-    known = [part for part in groups if part in parts]
-    paths = sorted((parts[part].count("."), parts[part], part) for part in known)
-    return [(f"{escape(path)}.*", dict(groups[part])) for _, path, part in reversed(paths)]
+    by_path = {parts[part]: settings for part, settings in groups.items() if part in parts}
+    found = []
+    for path in sorted(by_path, key=lambda path: (path.count("."), path), reverse=True):
+        around = [other for other in by_path if f"{path}.".startswith(f"{other}.")]
+        merged: dict[str, Any] = {}
+        for other in sorted(around, key=len):
+            merged |= by_path[other]
+        found.append((f"{escape(path)}.*", merged))
+    return found
 
 
 @contextmanager

@@ -215,8 +215,10 @@ def _run(
             )
     except Diverged as diverged:
         best, error = _go_back(net, diverged)
+    history = net.history_
     with suppress(StopTraining):
         net.notify("on_train_end", X=data, y=None)
+    net.history_ = history  # a callback may have loaded an older one with its weights
     if error is not None and not best:
         raise error
     net.train_split = None  # the net outlives the fit, its data need not

@@ -42,6 +42,7 @@ class BaseMultiOutputNet(Fitting, NestedParams, ABC):
         "param_groups",
         "callbacks",
     )
+    _nested_dict_params: ClassVar[tuple[str, ...]] = ("param_groups",)
     _default_parts: ClassVar[dict[str, Callable[[], Any]]] = {"trunk": MLP}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

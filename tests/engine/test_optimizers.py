@@ -576,3 +576,12 @@ def test_groups_hold_in_a_stream():
     before = initial_module(net)
     assert same(net.module_, before, "trunk")
     assert not same(net.module_, before, "heads.0")
+
+
+def test_part_inside_another_has_its_settings_but_for_its_own():
+    groups = {"trunk": {"lr": 0.1, "momentum": 0.5}, "trunk.0": {"momentum": 0.9}}
+    net = make_net(optimizer="sgd", param_groups=groups).fit(X, Y)
+    found = [(g["lr"], g["momentum"], len(g["params"])) for g in net.net_.optimizer_.param_groups]
+    assert found[0] == (0.1, 0.9, 2)
+    assert {group[:2] for group in found[1:-1]} <= {(0.1, 0.5)}
+    assert found[-1][:2] == (net.learning_rate, 0)
