@@ -52,8 +52,8 @@ class Interrupts:
             signal.raise_signal(signal.Signals[self.received])
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for number in reversed(self._before):  # Ctrl-C last: it may raise from here on
+            signal.signal(number, self._before[number])
         self._before.clear()
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:

@@ -21,7 +21,7 @@ def history_rows(
     """
     layers = net.criterion_.names
     constant = {name: head.constant_loss_ for name, head in heads.items() if name not in layers}
-    extra = sum(loss_weights[name] * loss for name, loss in constant.items())
+    extra = sum(loss_weights[n] * loss for n, loss in constant.items() if loss_weights[n])
     ours = {"epoch", "dur"}
     for prefix in ("train", "valid"):
         parts = ["loss", "penalty", "batch_count", *(f"{name}_loss" for name in layers)]

@@ -209,22 +209,35 @@ class Net(NeuralNet):
         names = self.criterion_.names
         weights = self.criterion_.weights.tolist()
         means = (sizes.to(torch.float64) / sizes.sum() @ by_batch).tolist()
-        limit = self.loss_limit if prefix == "train" else math.inf
-        for i, (name, mean) in enumerate(zip(names, means, strict=False)):
-            if not math.isfinite(mean) or mean > limit:
-                where = "" if prefix == "train" else " validation"
-                raise Diverged(
-                    f"output {name!r}: training diverged in epoch "
-                    f"{self.epochs_before + len(self.history)}, with a mean{where} loss of "
-                    f"{mean:.3g}. Lower `learning_rate`, or scale X.",
-                    at_start=prefix == "train" and not bool(by_batch[0, i] <= limit),
-                )
+        self._check_losses(prefix, means, by_batch[:, : len(names)])
+        if not math.isfinite(means[-1]):
+            raise Diverged(
+                f"training diverged in epoch {self.epochs_before + len(self.history)}: the penalty "
+                f"is not finite. Lower `learning_rate`, or scale X.",
+                at_start=not bool(by_batch[0, -1].isfinite()),
+            )
         total = math.fsum(w * mean for w, mean in zip(weights, means, strict=False)) + means[-1]
         self._record_loss(f"{prefix}_loss", total)
         for name, mean in zip(names, means, strict=False):
             if name in observed:
                 self._record_loss(f"{prefix}_{name}_loss", mean)
         self.history.record(f"{prefix}_penalty", means[-1])
+
+    def _check_losses(self, prefix: str, means: list[float], by_batch: Tensor) -> None:
+        """Raise if a mean loss is bad; name the output that was bad first."""
+        limit = self.loss_limit if prefix == "train" else math.inf
+        if all(math.isfinite(mean) and mean <= limit for mean in means[: by_batch.shape[1]]):
+            return
+        bad = ~(by_batch.isfinite() & (by_batch <= limit))
+        first = torch.where(bad.any(dim=0), bad.int().argmax(dim=0), len(bad))
+        output = int(first.argmin())
+        where = "" if prefix == "train" else " validation"
+        raise Diverged(
+            f"output {self.criterion_.names[output]!r}: training diverged in epoch "
+            f"{self.epochs_before + len(self.history)}, with a mean{where} loss of "
+            f"{means[output]:.3g}. Lower `learning_rate`, or scale X.",
+            at_start=prefix == "train" and bool(bad[0].any()),
+        )
 
     def _record_loss(self, key: str, loss: float) -> None:
         best = self._best_losses.get(key, math.inf)

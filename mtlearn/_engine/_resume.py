@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlearn._engine._net import Net
 from mtlearn._layers import Dropout
+from mtlearn._typing import Array
 
-__all__ = ["load_training_state", "restart_generators", "training_state"]
+__all__ = ["dropout_states", "load_training_state", "set_dropout_states", "training_state"]
 
 
 def training_state(net: Net) -> dict[str, Any]:
@@ -24,11 +25,7 @@ def training_state(net: Net) -> dict[str, Any]:
             if parameter in moments
         },
         "batches": net.iterator_train__generator.get_state().numpy(),
-        "dropout": {
-            name: state.numpy()
-            for name, layer in _dropouts(net)
-            if (state := layer.generator_state()) is not None
-        },
+        "dropout": dropout_states(net.module_),
     }
 
 
@@ -64,21 +61,27 @@ def load_training_state(net: Net, state: Mapping[str, Any], *, moments: bool = T
                 if isinstance(value, Tensor):
                     found[key] = torch.tensor(state["moments"][name][key], device=value.device)
     net.iterator_train__generator.set_state(torch.tensor(state["batches"]))
-    for name, layer in _dropouts(net):
-        generator_state = state["dropout"].get(name)
-        layer.set_generator_state(
-            None if generator_state is None else torch.tensor(generator_state)
-        )
+    set_dropout_states(net.module_, state["dropout"])
 
 
-def restart_generators(net: Net) -> None:
-    """Let dropout begin anew, as a network does that was stored without this state."""
-    for _, layer in _dropouts(net):
-        layer.set_generator_state(None)
+def dropout_states(module: nn.Module) -> dict[str, Array]:
+    """Return the state of each dropout layer that has drawn."""
+    return {
+        name: state.numpy()
+        for name, layer in _dropouts(module)
+        if (state := layer.generator_state()) is not None
+    }
 
 
-def _dropouts(net: Net) -> Iterator[tuple[str, Dropout]]:
-    for name, layer in net.module_.named_modules():
+def set_dropout_states(module: nn.Module, states: Mapping[str, Array]) -> None:
+    """Set what the dropout layers draw next; one without a state begins anew."""
+    for name, layer in _dropouts(module):
+        state = states.get(name)
+        layer.set_generator_state(None if state is None else torch.tensor(state))
+
+
+def _dropouts(module: nn.Module) -> Iterator[tuple[str, Dropout]]:
+    for name, layer in module.named_modules():
         if isinstance(layer, Dropout):
             yield name, layer
 

@@ -3,13 +3,22 @@
 from collections import deque
 from typing import Any
 
+import torch
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from mtlearn._engine._module import all_tensors
 from mtlearn.exceptions import DivergenceError
 
-__all__ = ["BestEpoch", "Diverged", "LastEpochs", "StopTraining", "copy_tensors", "put_tensors"]
+__all__ = [
+    "BestEpoch",
+    "Diverged",
+    "LastEpochs",
+    "StopTraining",
+    "copy_tensors",
+    "has_finite_weights",
+    "put_tensors",
+]
 
 
 class StopTraining(Exception):
@@ -35,6 +44,11 @@ class Diverged(DivergenceError):
 def copy_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all parameters and buffers."""
     return {name: tensor.detach().clone() for name, tensor in all_tensors(module).items()}
+
+
+def has_finite_weights(module: nn.Module) -> bool:
+    """Tell whether no parameter is infinite or NaN."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
 
 
 def put_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -80,13 +94,16 @@ class BestEpoch(Callback):
 
     def on_train_end(self, net: Any, **_kwargs: Any) -> None:
         """Restore the best weights."""
-        if self._weights and self.best_epoch_ != len(net.history):
+        if self._weights:
             put_tensors(net.module_, self._weights)
         self._weights = {}
 
 
 class LastEpochs(Callback):
-    """Keep the weights of the last two epochs, to go back to when training diverges."""
+    """Keep the weights of the last two epochs, to go back to when training diverges.
+
+    A weight can be infinite while all losses are finite: behind a ReLU, for one.
+    """
 
     def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
         """Forget any earlier training."""
@@ -94,8 +111,15 @@ class LastEpochs(Callback):
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
         """Keep the weights at the end of an epoch; those of the last one are never needed."""
-        if len(net.history) < net.max_epochs:
-            self._weights.append((len(net.history), copy_tensors(net.module_)))
+        epoch = len(net.history)
+        if not has_finite_weights(net.module_):
+            raise Diverged(
+                f"training diverged in epoch {net.epochs_before + epoch}: a weight is not finite. "
+                f"Lower `learning_rate`, or scale X.",
+                at_start=False,
+            )
+        if epoch < net.max_epochs:
+            self._weights.append((epoch, copy_tensors(net.module_)))
 
     def forget(self) -> None:
         """Let go of the weights."""

@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from skorch.helper import predefined_split
+from skorch.history import History
 
 from mtlearn._engine._data import Rows, TrainingData, training_data
 from mtlearn._engine._history import history_rows
@@ -15,14 +15,19 @@ from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._net import Net
 from mtlearn._engine._optimizers import frozen
 from mtlearn._engine._recipe import DTYPES, Recipe, check_device
-from mtlearn._engine._resume import load_training_state, restart_generators, training_state
+from mtlearn._engine._resume import (
+    dropout_states,
+    load_training_state,
+    set_dropout_states,
+    training_state,
+)
 from mtlearn._engine._stopping import Diverged, StopTraining, copy_tensors, put_tensors
 from mtlearn._interrupts import Interrupts
 from mtlearn.exceptions import DivergenceError, TrainingInterruptedWarning
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["Trained", "train"]
+__all__ = ["Trained", "train", "undone_on_failure"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def train(
     callbacks : sequence of skorch.callbacks.Callback or (str, Callback), default=()
         The user's callbacks.
     before : Trained, default=None
-        The run to continue; its network is trained in place. If this fails, it is as it was.
+        The run to continue; its network is trained in place, see `undone_on_failure`.
     totals : mapping of str to (float, int), default=None
         The totals of the rows that these belong to; None for none.
 
@@ -123,8 +128,9 @@ def train(
         data = training_data(rows, trained, dtype, recipe.device, totals, counted)
         recipe = recipe.for_rows(max(len(data), 1))
         if not data.labels:
-            net = None if before is None else before.net
-            return Trained(recipe, module.eval(), net, data.totals, history, len(history))
+            if before is not None:
+                return replace(before, totals=data.totals)
+            return Trained(recipe, module.eval(), None, data.totals, history, 0)
         watched = None
         if validation is not None:
             watched = training_data(validation, trained, dtype, recipe.device)
@@ -136,8 +142,7 @@ def train(
         net = _find_net(recipe, module, heads, callbacks, before, len(data))
         net.epochs_before = len(history)
         net.interrupts = interrupts
-        undone = _undone_on_failure(net, active=before is not None)
-        with undone, frozen(module, recipe.param_groups) as net.frozen:
+        with frozen(module, recipe.param_groups) as net.frozen:
             best, error = _run(net, data, watched)
     module.eval()
     rows_now = history_rows(net, heads, recipe.loss_weights)
@@ -160,7 +165,7 @@ def _find_net(
     """Return the net of the run before if it fits, else a new one with its moments."""
     if before is None or before.net is None:
         net = recipe.make_net(module, heads, callbacks, n_rows=n_rows)
-        restart_generators(net)
+        set_dropout_states(module, {})  # as after pickling, which keeps no state
         return net
     old, net = before.recipe, before.net
     if net.reusable and not callbacks and replace(old, batch_size=recipe.batch_size) == recipe:
@@ -174,17 +179,23 @@ def _find_net(
 
 
 @contextmanager
-def _undone_on_failure(net: Net, *, active: bool) -> Iterator[None]:
-    """Put back weights, moments and generators if the run fails."""
-    if not active:
+def undone_on_failure(before: Trained | None) -> Iterator[None]:
+    """Put the network of a run, its moments and generators back if its continuation fails."""
+    if before is None:
         yield
         return
-    weights, state = copy_tensors(net.module_), training_state(net)
+    module, net, n_epochs = before.module, before.net, len(before.history)
+    weights, dropout = copy_tensors(module), dropout_states(module)
+    state = None if net is None else (training_state(net), net.history_)
     try:
         yield
     except BaseException:
-        put_tensors(net.module_.eval(), weights)
-        load_training_state(net, state)
+        put_tensors(module.eval(), weights)
+        set_dropout_states(module, dropout)
+        if net is not None and state is not None:
+            load_training_state(net, state[0])
+            net.history_ = state[1]
+        del before.history[n_epochs:]
         raise
 
 
@@ -196,7 +207,7 @@ def _run(
     Return the epoch that the weights are of, and why the run ended if it diverged.
     """
     net.train_split = None if watched is None else predefined_split(watched)
-    net.initialize_history()
+    net.history_ = History()
     error = None
     # skorch's partial_fit does the same, but would swallow an interrupt from anywhere.
     try:
@@ -205,14 +216,8 @@ def _run(
             net.fit_loop(data)
         if net.history and "train_loss" not in net.history[-1]:
             del net.history[-1]  # a callback ended the epoch
+            dict(net.callbacks_)["last_epochs"].on_epoch_end(net)
         best = _best_epoch(net) or len(net.history)
-        if not _best_epoch(net) and not _is_finite(net):
-            epoch = net.epochs_before + len(net.history)
-            raise Diverged(
-                f"training diverged in epoch {epoch}: a weight is not finite. Lower "
-                f"`learning_rate`, or scale X.",
-                at_start=False,
-            )
     except Diverged as diverged:
         best, error = _go_back(net, diverged)
     history = net.history_
@@ -245,10 +250,6 @@ def _go_back(net: Net, diverged: Diverged) -> tuple[int, DivergenceError]:
     net.optimizer_.state.clear()  # the moments have diverged too
     kept = net.epochs_before + epoch
     return epoch, DivergenceError(f"{diverged} The estimator keeps the weights of epoch {kept}.")
-
-
-def _is_finite(net: Net) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in net.module_.parameters())
 
 
 def _best_epoch(net: Net) -> int:

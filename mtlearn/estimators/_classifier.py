@@ -338,7 +338,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             If a loss or a weight leaves the finite numbers; the estimator is as it was.
         """
         is_first = not hasattr(self, "module_")
-        own = self._own_targets(y, None if is_first else self._own_names)
+        own = self._own_targets(y, _declared_columns(y, classes) if is_first else self._own_names)
         targets, heads = with_aux(own, aux, self._owner), self._find_heads(own)
         if classes is not None and not isinstance(classes, Mapping):
             names = list(own)
@@ -489,3 +489,11 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _declared_columns(y: Any, classes: Any) -> list[str] | None:
+    """Return the names of the columns of `y` if `classes` has an array for each; else None."""
+    if not isinstance(classes, list | tuple) or np.ndim(y) != 2 or len(classes) != np.shape(y)[1]:
+        return None
+    is_list = all(np.ndim(of_column) == 1 for of_column in classes)
+    return [f"{ARRAY_NAME}{j}" for j in range(len(classes))] if is_list else None

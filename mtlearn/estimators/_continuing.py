@@ -1,8 +1,10 @@
 """Whether a fitted estimator can go on learning with new parameters and labels."""
 
 from collections.abc import Mapping
+from pickle import PicklingError
 from typing import Any
 
+import joblib
 import numpy as np
 
 from mtlearn._engine._data import Rows
@@ -14,9 +16,13 @@ from mtlearn.trunks import Trunk, as_trunk
 __all__ = ["check_known_labels", "check_same_network", "check_several_classes"]
 
 
+ROUNDING = 20 * float(np.finfo(np.float64).eps)
+
+
 def check_same_network(
     trunks: tuple[Any, Trunk],
-    heads: tuple[Mapping[str, Head], Mapping[str, Head]],
+    given: tuple[Mapping[str, Head], Mapping[str, Head]],
+    fitted: Mapping[str, Head],
     normalize_losses: tuple[bool, bool],
     owner: str,
 ) -> None:
@@ -24,20 +30,23 @@ def check_same_network(
 
     Parameters
     ----------
-    trunks, heads, normalize_losses : tuple
-        The parameter of the estimator, and what was fitted.
+    trunks, given, normalize_losses : tuple
+        The trunk, the heads that the user named, and the flag: now, and when the network was made.
+    fitted : mapping of str to Head
+        The fitted heads: a head that was inferred may be named now.
     owner : str
         Who complains.
     """
     changed = [] if _is_same(as_trunk(trunks[0]), trunks[1]) else ["trunk"]
     if bool(normalize_losses[0]) != normalize_losses[1]:
         changed.append("normalize_losses")
-    given, fitted = heads
-    changed += [
-        f"heads[{name!r}]"
-        for name, head in given.items()
-        if name not in fitted or not _is_same(head, fitted[name], but="classes")
-    ]
+    now, then = given
+    for name in {**now, **then}:
+        if name not in then and name in fitted:
+            same = _is_same(now[name], fitted[name], but="classes")
+        else:
+            same = name in now and name in then and _is_same(now[name], then[name])
+        changed += [] if same else [f"heads[{name!r}]"]
     if changed:
         raise ValueError(
             f"{owner}: training can only go on with the network that was fitted. Changed since: "
@@ -59,6 +68,8 @@ def check_known_labels(rows: Rows, heads: Mapping[str, Head], recipe: Recipe) ->
             if name in (recipe.outputs or ()) or recipe.loss_weights[name] == 0:
                 continue
             other = (weight > 0) & (labels != constant)
+            if labels.dtype.kind == "f":  # a head takes what differs by rounding for constant
+                other &= ~np.isclose(labels, constant, rtol=ROUNDING, atol=0)
             if other.any():
                 raise ValueError(
                     f"the target was constant, {constant[0].tolist()!r}, when the network was "
@@ -80,7 +91,20 @@ def _is_same(part: Any, other: Any, but: str = "") -> bool:
     """Tell whether two parts have the same parameters, one of them left aside."""
     params, others = part.get_params(), other.get_params()
     return type(part) is type(other) and all(
-        params[name] is others[name] or repr(params[name]) == repr(others[name])
-        for name in params
-        if name != but
+        _is_equal(params[name], others[name]) for name in params if name != but
     )
+
+
+def _is_equal(value: Any, other: Any) -> bool:
+    if value is other:
+        return True
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return len(value) == len(other) and all(map(_is_equal, value, other))
+    if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(value, other)
+    if repr(value) == repr(other):
+        return True
+    try:
+        return joblib.hash(value) == joblib.hash(other)
+    except (AttributeError, TypeError, PicklingError):  # what cannot be pickled
+        return False

@@ -77,7 +77,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         `given_y` is what the user passed, and `own` what the subclass keeps beside the rest.
         """
         before = self._before() if self.warm_start else None
-        with self._as_it_was_on_failure():
+        with self._as_it_was_on_failure(before):
             values, parts = self._check_start(X, y, heads, before)
             rows, units = self._find_rows(values, y, parts, sample_weight)
             held = None
@@ -108,7 +108,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     )
                 if before is None:
                     _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
-                kept = self._kept(recipe, parts, units, before) | dict(own or {})
+                kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
                 callbacks = copy_callbacks(self.callbacks)
                 if TaskCallbacks.are_set(self):
                     given = X, given_y, sample_weight
@@ -143,10 +143,11 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     f"{getattr(self, param)!r}; use fit, or leave it out."
                 )
         before = self._before()
-        with self._as_it_was_on_failure():
+        with self._as_it_was_on_failure(before):
+            declared = heads
             if before is None:
-                heads = declare_classes(heads or {}, classes, y, self._owner)
-            values, parts = self._check_start(X, y, heads, before)
+                declared = declare_classes(heads or {}, classes, y, self._owner)
+            values, parts = self._check_start(X, y, declared, before)
             units = None if before is None else self._weight_units
             rows, units = self._find_rows(values, y, parts, sample_weight, units)
             recipe = self._find_recipe(values, parts, before, is_validated=False)
@@ -160,7 +161,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                 else:
                     check_known_labels(rows, parts, recipe)
                 check_classes(parts, classes)
-                kept = self._kept(recipe, parts, units, before) | dict(own or {})
+                kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
                 trained = train(
                     recipe,
                     kept["trunk_"],
@@ -188,7 +189,8 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         recipe = before.recipe
         check_same_network(
             (self.trunk, self.trunk_),
-            ({n: h for n, h in (heads or {}).items() if n not in self._dropped}, self.heads_),
+            (self._not_dropped(heads), self._not_dropped(self._given_heads)),
+            self.heads_,
             (self.normalize_losses, recipe.normalize_losses),
             self._owner,
         )
@@ -217,9 +219,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         *,
         is_validated: bool,
     ) -> Recipe:
-        given = dict(self.loss_weights or {})
-        if before is not None:
-            given = {name: weight for name, weight in given.items() if name not in self._dropped}
+        given = self.loss_weights if before is None else self._not_dropped(self.loss_weights)
         weights = find_loss_weights(given, list(heads), self._owner)
         recipe = self._make_recipe(X, weights, is_validated=is_validated)
         if before is None:
@@ -236,12 +236,23 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                 f"the network was made, and therefore no layers. Got {without}; fit anew with "
                 f"warm_start=False."
             )
-        return replace(recipe, seed=before.recipe.seed, dtype=before.recipe.dtype, outputs=outputs)
+        return replace(
+            recipe,
+            seed=before.recipe.seed,
+            dtype=before.recipe.dtype,
+            outputs=outputs,
+            param_groups=self._not_dropped(recipe.param_groups),
+        )
+
+    def _not_dropped(self, by_name: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the entries of outputs that were not dropped from the fitted estimator."""
+        return {n: value for n, value in (by_name or {}).items() if n not in self._dropped}
 
     def _kept(
         self,
         recipe: Recipe,
         heads: dict[str, Head],
+        given_heads: Mapping[str, Head] | None,
         units: dict[str, int],
         before: Trained | None,
     ) -> dict[str, Any]:
@@ -255,6 +266,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
             "loss_weights_": dict(recipe.loss_weights),
             "_weight_units": units,
             "_dropped": [] if before is None else self._dropped,
+            "_given_heads": dict(given_heads or {}) if before is None else self._given_heads,
         }
 
     def _or_raise(self, trained: Trained) -> Self:

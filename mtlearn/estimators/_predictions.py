@@ -123,7 +123,8 @@ class Predictions(BaseEstimator):
         return labels, weights
 
     def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
-        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+        rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+        return rows.copy() if min(rows.strides) < 0 else rows  # torch takes no negative strides
 
     def _check_rows(self, X: Array, y: Targets) -> None:
         if len(y) != len(X):

@@ -14,7 +14,7 @@ from mtlearn._engine._module import MultiOutputModule, all_tensors
 from mtlearn._engine._net import Net
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._resume import load_training_state, training_state
-from mtlearn._engine._train import Trained
+from mtlearn._engine._train import Trained, undone_on_failure
 from mtlearn._typing import Array
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
@@ -41,6 +41,7 @@ class FittedState(BaseEstimator):
     _recipe: Recipe
     _continues: bool
     _dropped: list[str]
+    _given_heads: dict[str, Head]
     _totals: Mapping[str, tuple[float, int]]
     _weight_units: dict[str, int]
 
@@ -110,13 +111,14 @@ class FittedState(BaseEstimator):
         )
 
     @contextmanager
-    def _as_it_was_on_failure(self) -> Iterator[None]:
-        before = self.__dict__.copy()
+    def _as_it_was_on_failure(self, before: Trained | None) -> Iterator[None]:
+        attributes = self.__dict__.copy()
         try:
-            yield
+            with undone_on_failure(before):
+                yield
         except BaseException:
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update(attributes)
             raise
 
 

@@ -25,8 +25,8 @@ SLOWLY = {"optimizer": "sgd", "learning_rate": 3.0, "batch_size": N, "max_epochs
 
 DIVERGED = re.compile(
     r"(?P<owner>\w+): (output '(?P<output>\w+)': )?training diverged in epoch (?P<epoch>\d+)"
-    r"(, with a mean (validation )?loss of (nan|-?inf|\d\S*)|: a weight is not finite)\. "
-    r"Lower `learning_rate`, or scale X\."
+    r"(, with a mean (validation )?loss of (nan|-?inf|\d\S*)"
+    r"|: (a weight|the penalty) is not finite)\. Lower `\w+`[^.]*\."
     r"( The estimator keeps the weights of epoch (?P<kept>\d+)\.)?"
 )
 BAD_LOSS = re.compile(r"MultiOutputNet: output 'number': `loss` must return finite values\. .*")
@@ -225,8 +225,7 @@ def check_run(net, X=X, y=Y):
 
 
 @pytest.mark.parametrize(
-    ("learning_rate", "dtype"),
-    [(1e2, "float32"), (1e2, "float64"), (1e5, "float64"), (1e8, "float32")],
+    ("learning_rate", "dtype"), [(1e2, "float64"), (1e5, "float32"), (1e8, "float64")]
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
 @pytest.mark.parametrize("normalize_losses", [True, False])
@@ -245,22 +244,24 @@ def test_a_learning_rate_that_is_too_high(
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(
     ("optimizer", "rate"), [("sgd", 0.5), ("adam", 30.0), ("adamw", 30.0), ("rmsprop", 30.0)]
 )
 def test_a_learning_rate_on_the_edge(seed, optimizer, rate):
     rng = np.random.default_rng(seed)
+    normalization = [None, "batch", "layer"][seed % 3]
     check_run(
         make_net(
+            trunk=MLP((4,), dropout=0.2 * (seed % 2), normalization=normalization),
             learning_rate=rate * 10 ** rng.uniform(-1, 1),
             optimizer=optimizer,
             alpha=rng.choice([0.0, 2e-3, 10.0]),
             normalize_losses=bool(rng.integers(2)),
             early_stopping=bool(rng.integers(2)),
             batch_size=int(rng.choice([5, 8, N])),
-            max_epochs=20,
-            n_iter_no_change=20,
+            max_epochs=12,
+            n_iter_no_change=12,
             random_state=seed,
         )
     )
@@ -319,9 +320,7 @@ LOSSES = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("normalize_losses", [True, False])
-@pytest.mark.parametrize(
-    ("learning_rate", "early_stopping"), [(1e-2, False), (1e1, False), (1e1, True)]
-)
+@pytest.mark.parametrize(("learning_rate", "early_stopping"), [(1e-2, True), (1e1, False)])
 def test_a_loss_that_explodes(loss, normalize_losses, learning_rate, early_stopping):
     check_run(
         make_net(
@@ -339,7 +338,7 @@ def test_a_loss_that_explodes(loss, normalize_losses, learning_rate, early_stopp
 @pytest.mark.parametrize(
     ("value", "above"), [(np.nan, -np.inf), (np.inf, 1.0), (np.nan, 1.0), (1e30, -np.inf)]
 )
-@pytest.mark.parametrize("step", [1, 3, STEPS + 1, STEPS + 3, 3 * STEPS])
+@pytest.mark.parametrize("step", [1, STEPS + 3, 3 * STEPS])
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_a_loss_that_turns_bad(step, value, above, early_stopping):
     loss = FailingLoss(step, value, above)
@@ -351,7 +350,7 @@ def test_a_loss_that_turns_bad(step, value, above, early_stopping):
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 1e200])
-@pytest.mark.parametrize("step", [1, 3, STEPS + 1, 2 * STEPS + 3, EPOCHS * STEPS])
+@pytest.mark.parametrize("step", [1, STEPS + 1, 2 * STEPS + 3, EPOCHS * STEPS])
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_a_trunk_that_turns_bad(step, value, early_stopping):
     match = check_run(make_net(trunk=FailingTrunk(step, value), early_stopping=early_stopping))
@@ -377,6 +376,16 @@ def test_weights_that_turn_bad(step, value, early_stopping):
     assert match is not None
     if match["kept"] is not None:
         assert int(match["kept"]) <= step // STEPS - (step % STEPS == 0)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_penalty_that_turns_bad(early_stopping):
+    # Units without values leave the losses as they are; the squares of their weights overflow.
+    trunk = PoisonedTrunk(2 * STEPS + 2, -1e200)
+    match = check_run(make_net(trunk=trunk, early_stopping=early_stopping), POSITIVE)
+    assert (match["output"], match["kept"]) == (None, "2")
+    assert match["epoch"] in ("3", "4")
+    assert check_run(make_net(alpha=1e308, early_stopping=early_stopping))["epoch"] == "1"
 
 
 # Who is named, and which weights are kept.

@@ -480,10 +480,8 @@ def test_two_sigterms_end_the_process_and_one_does_not(signals):
 # Signals at random moments, in a process of their own.
 
 
-def send_later(delay, number):
-    timer = threading.Timer(delay, os.kill, (os.getpid(), number))
-    timer.start()
-    return timer
+def later(delay, number):
+    return threading.Timer(delay, os.kill, (os.getpid(), number))
 
 
 class Starting(nn.Module):
@@ -499,7 +497,8 @@ class Starting(nn.Module):
         if self.training:
             Starting.n_steps += 1
             if Starting.n_steps == 1 and Starting.number is not None:
-                Starting.timer = send_later(Starting.delay, Starting.number)
+                Starting.timer = later(Starting.delay, Starting.number)
+                Starting.timer.start()
         return self.layer(x).relu()
 
 
@@ -513,7 +512,7 @@ def fit_with_warnings(net):
 def end_in_training(generator, number, early_stopping):
     """Fit until a signal at a random moment of the training, and say what came of it."""
     forget_signals()
-    Starting.delay, Starting.number, Starting.n_steps = generator.uniform(0, 0.06), number, 0
+    Starting.delay, Starting.number, Starting.n_steps = generator.uniform(0, 0.03), number, 0
     params = {"early_stopping": early_stopping, "n_iter_no_change": 10**6, "heads": None}
     net = make_net(trunk=Starting, max_epochs=10**6, **params)
     messages = fit_with_warnings(net)
@@ -548,8 +547,9 @@ def end_anywhere(generator, seconds, *, fitted):
         net.fit(X[::-1], Y[::-1])
     before, tensors = dict(vars(net)), tensors_of(net) if fitted else None
     outcome, acted = "interrupted", False
-    timer = send_later(generator.uniform(0, 1.3 * seconds), signal.SIGINT)
+    timer = later(generator.uniform(0, 1.3 * seconds), signal.SIGINT)
     try:
+        timer.start()
         outcome = "ended" if fit_with_warnings(net) else "complete"
         timer.join()
         if outcome == "complete":
@@ -579,7 +579,7 @@ def main(seed):
     for _ in range(3):
         make_net(trunk=Starting, heads=None).fit(X, Y)
     seconds = (time.monotonic() - began) / 3
-    anywhere = [end_anywhere(generator, seconds, fitted=i % 2 == 0) for i in range(50)]
+    anywhere = [end_anywhere(generator, seconds, fitted=i % 2 == 0) for i in range(30)]
     print(json.dumps({"inside": inside, "anywhere": anywhere}))  # noqa: T201
 
 
