@@ -185,7 +185,7 @@ class Regression(Head):
         """Return R2, averaged over columns; see `Head.score`."""
         y, predicted = as_columns(_numbers(y, weight)), as_columns(predicted)
         weight = as_columns(weight)
-        unit = np.ldexp(1.0, np.frexp(np.abs(y).max())[1])  # squares of 1e200 overflow
+        unit = np.ldexp(1.0, np.frexp(np.abs(y).max())[1] - 1)  # squares of 1e200 overflow
         y, predicted = y / unit, predicted / unit
         scores = [
             r2_score(y[rows, j], predicted[rows, j], sample_weight=weight[rows, j])
