@@ -65,7 +65,8 @@ def own_imports(module):
 
 
 def is_private(name):
-    return name.startswith("_") and not name.startswith("__")
+    is_display = name.startswith("_repr_") and name.endswith("_")  # a protocol of notebooks
+    return name.startswith("_") and not name.startswith("__") and not is_display
 
 
 def bound_to_dependencies(tree):

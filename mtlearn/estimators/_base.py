@@ -20,6 +20,7 @@ from mtlearn._random import root_seed
 from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array
 from mtlearn.estimators._fitting import Fitting
+from mtlearn.estimators._html import ShowsOutputs
 from mtlearn.estimators._validation import AUTO_ROWS
 from mtlearn.estimators._view import OutputView
 from mtlearn.heads import Head
@@ -28,7 +29,7 @@ from mtlearn.trunks import MLP, Trunk
 __all__ = ["BaseMultiOutputNet"]
 
 
-class BaseMultiOutputNet(Fitting, NestedParams, ABC):
+class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
     """One network for several outputs, whatever form ``y`` has.
 
     Subclasses say how ``y`` becomes Targets and how predictions of each output become what their

@@ -77,6 +77,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         `given_y` is what the user passed, and `own` what the subclass keeps beside the rest.
         """
         before = self._before() if self.warm_start else None
+        task = TaskCallbacks.begin(self)
         with self._as_it_was_on_failure(before):
             values, parts = self._check_start(X, y, heads, before)
             rows, units = self._find_rows(values, y, parts, sample_weight)
@@ -110,9 +111,9 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
                 callbacks = copy_callbacks(self.callbacks)
-                if TaskCallbacks.are_set(self):
-                    given = X, given_y, sample_weight
-                    callbacks.append(TaskCallbacks(self, {**kept, "_recipe": recipe}, *given))
+                if task is not None:
+                    given = {**kept, "_recipe": recipe}, X, given_y, sample_weight
+                    callbacks.append(TaskCallbacks(task, self, *given))
                 trained = train(
                     recipe,
                     kept["trunk_"],

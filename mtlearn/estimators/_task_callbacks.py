@@ -30,6 +30,8 @@ class TaskCallbacks(Callback):
 
     Parameters
     ----------
+    task : sklearn.callback.CallbackContext
+        The task of the fit.
     estimator : estimator
         The estimator that is fitted.
     attributes : dict of str to Any
@@ -46,12 +48,14 @@ class TaskCallbacks(Callback):
 
     def __init__(
         self,
+        task: Any,
         estimator: Any,
         attributes: Mapping[str, Any],
         X: Any,
         y: Any,
         sample_weight: Any,
     ) -> None:
+        self.task = task
         self.estimator = estimator
         self.attributes = attributes
         self.X = X
@@ -59,18 +63,21 @@ class TaskCallbacks(Callback):
         self.sample_weight = sample_weight
 
     @staticmethod
-    def are_set(estimator: Any) -> bool:
-        """Tell whether the estimator, or a search it is part of, has callbacks."""
-        return hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")
+    def begin(estimator: Any) -> Any:
+        """Return the task of a fit; None if nothing watches the estimator."""
+        if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
+            # scikit-learn documents this method for estimators of other packages.
+            return estimator._init_callback_context(max_subtasks=None)
+        return None
 
     def on_train_begin(self, net: Any, **_kwargs: Any) -> None:
         """Begin the fit."""
-        self.fit_ = self.estimator._init_callback_context(max_subtasks=net.max_epochs)
-        self.fit_.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
+        self.task.max_subtasks = net.max_epochs
+        self.task.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
 
     def on_epoch_begin(self, *_args: Any, **_kwargs: Any) -> None:
         """Begin an epoch."""
-        self.epoch_ = self.fit_.subcontext(task_name="epoch")
+        self.epoch_ = self.task.subcontext(task_name="epoch")
         self.epoch_.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
@@ -80,7 +87,7 @@ class TaskCallbacks(Callback):
 
     def on_train_end(self, net: Any, **_kwargs: Any) -> None:
         """End the fit."""
-        self._end(self.fit_, net)
+        self._end(self.task, net)
 
     def _end(self, task: Any, net: Any) -> bool:
         metadata = {} if self.sample_weight is None else {"sample_weight": self.sample_weight}
