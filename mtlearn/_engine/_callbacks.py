@@ -8,6 +8,8 @@ from skorch.callbacks import Callback
 
 __all__ = ["Callbacks", "copy_callbacks"]
 
+RESERVED = ("best_epoch", "epoch_timer", "last_epochs", "learning_rate_schedule", "progress")
+
 Made: TypeAlias = Callback | Callable[[], Callback]
 Callbacks: TypeAlias = Sequence[Made | tuple[str, Made]] | Mapping[str, Made] | None
 
@@ -31,6 +33,11 @@ def copy_callbacks(callbacks: Callbacks) -> list[Any]:
     for entry in entries:
         if isinstance(entry, tuple) and len(entry) == 2:
             name, callback = entry
+            if name in RESERVED:
+                raise ValueError(
+                    f"`callbacks` must not use the name {name!r}, which a callback of mtlearn has; "
+                    f"rename yours."
+                )
             copies.append((name, _copy(callback)))
         else:
             copies.append(_copy(entry))
@@ -48,7 +55,13 @@ def _copy(callback: Any) -> Callback:
                 f"{name} cannot be ({error}); pass a function that makes it, such as "
                 f"lambda: {name}(...)."
             ) from error
-    made = callback() if callable(callback) else callback
+    try:
+        made = callback() if callable(callback) else callback
+    except TypeError as error:
+        raise TypeError(
+            f"`callbacks`: {callback!r} could not make a callback without arguments ({error}); "
+            f"pass a callback, or a lambda with the arguments."
+        ) from error
     if not isinstance(made, Callback):
         raise TypeError(
             f"`callbacks` must hold callbacks of skorch, or functions without arguments that make "

@@ -247,15 +247,15 @@ def training_data(
             torch.tensor(weight / scale, dtype=dtype, device=device),
         )
     rows = rows if used.all() else rows.take(np.flatnonzero(used))
-    inputs, index = _inputs(rows, torch.device(device))
+    inputs, index = _inputs(rows, dtype, torch.device(device))
     return TrainingData(inputs, labels, dtype, index, seen, rows)
 
 
-def _inputs(rows: Rows, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def _inputs(rows: Rows, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Return the rows on the device: the user's own memory on the CPU, and which rows of it."""
     if device.type != "cpu":
         X = rows.X if rows.index is None else rows.X[rows.index]
-        return torch.tensor(X, device=device), None
+        return torch.tensor(X, dtype=dtype, device=device), None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # it is only read
         inputs = torch.as_tensor(rows.X)

@@ -60,7 +60,7 @@ def check_optimizer(optimizer: str | Callable[..., Any], params: Mapping[str, An
         raise ValueError("`optimizer_params` must not hold 'lr'; set `learning_rate`.")
     accepted = inspect.signature(find_optimizer(optimizer)).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-        names = [name for name in accepted if name not in ("params", "lr")]
+        names = [name for name in list(accepted)[1:] if name != "lr"]  # the first: parameters
         check_known(params, names, subject="`optimizer_params`", noun="parameter")
 
 

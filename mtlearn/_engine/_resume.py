@@ -11,7 +11,14 @@ from mtlearn._engine._net import Net
 from mtlearn._layers import Dropout
 from mtlearn._typing import Array
 
-__all__ = ["dropout_states", "load_training_state", "set_dropout_states", "training_state"]
+__all__ = [
+    "copy_moments",
+    "dropout_states",
+    "load_training_state",
+    "put_moments",
+    "set_dropout_states",
+    "training_state",
+]
 
 
 def training_state(net: Net) -> dict[str, Any]:
@@ -62,6 +69,27 @@ def load_training_state(net: Net, state: Mapping[str, Any], *, moments: bool = T
                     found[key] = torch.tensor(state["moments"][name][key], device=value.device)
     net.iterator_train__generator.set_state(torch.tensor(state["batches"]))
     set_dropout_states(net.module_, state["dropout"])
+
+
+def copy_moments(net: Net) -> dict[str, Any]:
+    """Return a copy of the optimizer's moments and of the batches' generator, on the device."""
+    return {
+        "moments": {
+            parameter: {
+                key: value.clone() if isinstance(value, Tensor) else value
+                for key, value in moments.items()
+            }
+            for parameter, moments in net.optimizer_.state.items()
+        },
+        "batches": net.iterator_train__generator.get_state(),
+    }
+
+
+def put_moments(net: Net, copied: Mapping[str, Any]) -> None:
+    """Put the moments and the generator back."""
+    net.optimizer_.state.clear()
+    net.optimizer_.state.update(copied["moments"])
+    net.iterator_train__generator.set_state(copied["batches"])
 
 
 def dropout_states(module: nn.Module) -> dict[str, Array]:

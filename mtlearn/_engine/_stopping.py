@@ -18,6 +18,7 @@ __all__ = [
     "copy_tensors",
     "has_finite_weights",
     "put_tensors",
+    "weights_diverged",
 ]
 
 
@@ -49,6 +50,16 @@ def copy_tensors(module: nn.Module) -> dict[str, Tensor]:
 def has_finite_weights(module: nn.Module) -> bool:
     """Tell whether no parameter is infinite or NaN."""
     return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
+
+
+def weights_diverged(net: Any) -> Diverged:
+    """Return what to raise in an epoch that ends with infinite weights."""
+    epoch = net.epochs_before + len(net.history)
+    return Diverged(
+        f"training diverged in epoch {epoch}: a weight is not finite. Lower `learning_rate`, or "
+        f"scale X.",
+        at_start=False,
+    )
 
 
 def put_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -113,11 +124,7 @@ class LastEpochs(Callback):
         """Keep the weights at the end of an epoch; those of the last one are never needed."""
         epoch = len(net.history)
         if not has_finite_weights(net.module_):
-            raise Diverged(
-                f"training diverged in epoch {net.epochs_before + epoch}: a weight is not finite. "
-                f"Lower `learning_rate`, or scale X.",
-                at_start=False,
-            )
+            raise weights_diverged(net)
         if epoch < net.max_epochs:
             self._weights.append((epoch, copy_tensors(net.module_)))
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from skorch.helper import predefined_split
@@ -16,12 +17,21 @@ from mtlearn._engine._net import Net
 from mtlearn._engine._optimizers import frozen
 from mtlearn._engine._recipe import DTYPES, Recipe, check_device
 from mtlearn._engine._resume import (
+    copy_moments,
     dropout_states,
     load_training_state,
+    put_moments,
     set_dropout_states,
     training_state,
 )
-from mtlearn._engine._stopping import Diverged, StopTraining, copy_tensors, put_tensors
+from mtlearn._engine._stopping import (
+    Diverged,
+    StopTraining,
+    copy_tensors,
+    has_finite_weights,
+    put_tensors,
+    weights_diverged,
+)
 from mtlearn._interrupts import Interrupts
 from mtlearn.exceptions import DivergenceError, TrainingInterruptedWarning
 from mtlearn.heads import Head
@@ -171,11 +181,19 @@ def _find_net(
     if net.reusable and not callbacks and replace(old, batch_size=recipe.batch_size) == recipe:
         net.batch_size = recipe.batch_size
         return net
-    same_optimizer = old.optimizer == recipe.optimizer
-    same_optimizer = same_optimizer and old.optimizer_params == recipe.optimizer_params
+    same_optimizer = old.optimizer_params == recipe.optimizer_params and (
+        old.optimizer == recipe.optimizer or _partial(old.optimizer) == _partial(recipe.optimizer)
+    )
     made = recipe.make_net(module, heads, callbacks, n_rows=n_rows)
     load_training_state(made, training_state(net), moments=same_optimizer)
     return made
+
+
+def _partial(optimizer: Any) -> tuple[Any, ...]:
+    """Return what makes two partials equal, which they are not by themselves."""
+    if isinstance(optimizer, partial):
+        return optimizer.func, optimizer.args, optimizer.keywords
+    return (optimizer,)
 
 
 @contextmanager
@@ -186,15 +204,15 @@ def undone_on_failure(before: Trained | None) -> Iterator[None]:
         return
     module, net, n_epochs = before.module, before.net, len(before.history)
     weights, dropout = copy_tensors(module), dropout_states(module)
-    state = None if net is None else (training_state(net), net.history_)
+    moments = None if net is None else (copy_moments(net), net.history_)
     try:
         yield
     except BaseException:
-        put_tensors(module.eval(), weights)
+        put_tensors(module.to(before.recipe.device).eval(), weights)
         set_dropout_states(module, dropout)
-        if net is not None and state is not None:
-            load_training_state(net, state[0])
-            net.history_ = state[1]
+        if net is not None and moments is not None:
+            put_moments(net, moments[0])
+            net.history_ = moments[1]
         del before.history[n_epochs:]
         raise
 
@@ -214,9 +232,10 @@ def _run(
         with suppress(StopTraining):
             net.notify("on_train_begin", X=data, y=None)
             net.fit_loop(data)
+        if not _best_epoch(net) and not has_finite_weights(net.module_):
+            raise weights_diverged(net)  # a callback or a signal ended the epoch before its check
         if net.history and "train_loss" not in net.history[-1]:
-            del net.history[-1]  # a callback ended the epoch
-            dict(net.callbacks_)["last_epochs"].on_epoch_end(net)
+            del net.history[-1]
         best = _best_epoch(net) or len(net.history)
     except Diverged as diverged:
         best, error = _go_back(net, diverged)

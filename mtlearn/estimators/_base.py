@@ -145,7 +145,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         """Return a fitted estimator without some outputs; the others predict the same, bit for bit.
 
         The copy is smaller by the heads of these outputs, and keeps its parameters: fitting it
-        again learns all outputs again.
+        again (without ``warm_start``) learns all outputs again.
 
         Parameters
         ----------
@@ -181,7 +181,12 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         smaller.heads_, smaller.output_names_ = kept, list(kept)
         smaller.loss_weights_ = weights
         outputs = tuple(name for name in self._recipe.outputs or () if name in kept)
-        smaller._recipe = replace(self._recipe, loss_weights=dict(weights), outputs=outputs)
+        smaller._recipe = replace(
+            self._recipe,
+            loss_weights=dict(weights),
+            outputs=outputs,
+            param_groups=smaller._not_dropped(self._recipe.param_groups),
+        )
         return copy.deepcopy(smaller)
 
     def _needed_outputs(self) -> list[str]:

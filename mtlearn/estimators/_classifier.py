@@ -140,7 +140,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     n_iter_ : int
         The number of epochs, of all fits that went on from each other.
     best_epoch_ : int
-        The epoch, from 1 on, that the weights are of: the last one without early stopping.
+        The epoch, from 1 on, that the weights are of: the last one without early stopping, unless
+        training diverged.
     n_features_in_ : int
         The number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -276,7 +277,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             If a loss or a weight leaves the finite numbers. The estimator then has the best
             weights so far, or the last good ones; it is as it was if the first epoch diverges.
         """
-        own = self._own_targets(y)
+        goes_on = self.warm_start and hasattr(self, "module_")
+        own = self._own_targets(y, self._own_names if goes_on else None)
         targets, heads = with_aux(own, aux, self._owner), self._find_heads(own)
         check_validation(X_val, y_val, sample_weight_val, self._owner)
         held = None

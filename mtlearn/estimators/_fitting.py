@@ -3,15 +3,17 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sklearn.base import clone
+from sklearn.utils.validation import check_consistent_length
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks, copy_callbacks
 from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
+from mtlearn._sklearn import validate_parameter_constraints
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import naming
 from mtlearn.estimators._continuing import (
@@ -43,6 +45,8 @@ __all__ = ["Fitting"]
 
 class Fitting(CallbackSupportMixin, Predictions, FittedState):
     """Fits from rows and Targets; whatever fails leaves the estimator as it was."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
 
     trunk: Trunk | nn.Module | Callable[..., nn.Module] | None
     loss_weights: Mapping[str, float] | None
@@ -81,14 +85,10 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         with self._as_it_was_on_failure(before):
             values, parts = self._check_start(X, y, heads, before)
             rows, units = self._find_rows(values, y, parts, sample_weight)
+            check_consistent_length(values, groups)
             held = None
             if validation is not None:
-                X_val, y_val, weight_val = validation
-                X_val = self._check_X(X_val, reset=False)
-                self._check_rows(X_val, y_val)
-                watched = find_held_heads(y_val, parts, main_output, self._owner)
-                held, _ = self._find_rows(X_val, y_val, watched, weight_val)
-                check_columns(held.targets, rows.targets, self._owner)
+                held = self._find_held(*validation, parts, rows, main_output)
             recipe = self._find_recipe(values, parts, before, is_validated=held is not None)
             with naming(self._owner), recipe.settings(_n_epochs(before)):
                 training = rows
@@ -137,6 +137,9 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         own: Mapping[str, Any] | None = None,
     ) -> Self:
         """Go once through the rows in their order, from where the last call ended."""
+        # scikit-learn's own validation leaves out all calls but the first.
+        params = self.get_params(deep=False)
+        validate_parameter_constraints(self._parameter_constraints, params, caller_name=self._owner)
         for param in ("early_stopping", "learning_rate_schedule"):
             if getattr(self, param) not in (None, False, "auto"):
                 raise ValueError(
@@ -212,6 +215,23 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         )
         return Rows(X, labels, weights), units
 
+    def _find_held(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head],
+        rows: Rows,
+        main_output: str | None,
+    ) -> Rows:
+        """Return the validation rows that the user gave."""
+        values = self._check_X(X, reset=False)
+        self._check_rows(values, y)
+        watched = find_held_heads(y, heads, main_output, self._owner)
+        held, _ = self._find_rows(values, y, watched, sample_weight)
+        check_columns(held.targets, rows.targets, self._owner)
+        return held
+
     def _find_recipe(
         self,
         X: Array,
@@ -267,7 +287,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
             "loss_weights_": dict(recipe.loss_weights),
             "_weight_units": units,
             "_dropped": [] if before is None else self._dropped,
-            "_given_heads": dict(given_heads or {}) if before is None else self._given_heads,
+            "_given_heads": _clone_heads(given_heads) if before is None else self._given_heads,
         }
 
     def _or_raise(self, trained: Trained) -> Self:
@@ -291,6 +311,11 @@ def _fit_heads(
             source = training if training.weights[name].any() else rows
             settings = {"more_to_come": True} if more_to_come else {}
             head.fit(source.targets[name], source.weights[name], normalize=normalize, **settings)
+
+
+def _clone_heads(heads: Mapping[str, Head] | None) -> dict[str, Head]:
+    """Return copies of heads, so that changes of the user's own are seen."""
+    return {name: clone(head) for name, head in (heads or {}).items()}
 
 
 def _n_epochs(before: Trained | None) -> int:

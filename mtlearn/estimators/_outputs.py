@@ -118,7 +118,10 @@ def check_all_targets(y: Targets, heads: Mapping[str, Head], owner: str) -> None
     check_known(y, needed, subject=f"{owner}: `y`", noun="target")
     lacking = [name for name in needed if name not in list(y)]
     if lacking:
-        raise ValueError(f"{owner}: `y` must hold the targets of all outputs. Missing: {lacking}.")
+        where = "`aux`" if ARRAY_NAME in list(y) and owner != "MultiOutputNet" else "`y`"
+        raise ValueError(
+            f"{owner}: {where} must hold the targets of all outputs. Missing: {lacking}."
+        )
 
 
 def declare_classes(
@@ -148,7 +151,7 @@ def check_classes(heads: Mapping[str, Head], classes: Mapping[str, ArrayLike]) -
         known = head.classes_ if isinstance(head, ClassHead) else np.array([])
         if not np.array_equal(np.unique(np.asarray(values)), np.unique(known)):
             raise ValueError(
-                f"`classes` of the output {name!r} must be those of the first call, "
+                f"`classes` of the output {name!r} must be those that it has, "
                 f"{known.tolist()}. Got {values!r}."
             )
 

@@ -122,7 +122,8 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     n_iter_ : int
         The number of epochs, of all fits that went on from each other.
     best_epoch_ : int
-        The epoch, from 1 on, that the weights are of: the last one without early stopping.
+        The epoch, from 1 on, that the weights are of: the last one without early stopping, unless
+        training diverged.
     n_features_in_ : int
         The number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features,)

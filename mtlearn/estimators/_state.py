@@ -66,11 +66,11 @@ class FittedState(BaseEstimator):
             state["_weights"] = {
                 name: tensor.detach().cpu().numpy() for name, tensor in all_tensors(module).items()
             }
-            state["history_"] = _to_columns(self.history_)
+            state["history_"], state["_absent"] = _to_columns(self.history_)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        weights = state.pop("_weights", None)
+        weights, absent = state.pop("_weights", None), state.pop("_absent", {})
         super().__setstate__(state)
         if weights is not None:
             self._recipe = self._recipe.on_this_machine()
@@ -79,7 +79,7 @@ class FittedState(BaseEstimator):
                 for name, tensor in all_tensors(module).items():
                     tensor.copy_(torch.tensor(weights[name]))
             self.module_ = module.eval()
-            self.history_ = _to_rows(state["history_"])
+            self.history_ = _to_rows(state["history_"], absent)
 
     def _keep(self, trained: Trained, attributes: dict[str, Any], *, continues: bool) -> None:
         """Set the fitted attributes."""
@@ -122,15 +122,18 @@ class FittedState(BaseEstimator):
             raise
 
 
-def _to_columns(rows: list[dict[str, float]]) -> dict[str, Array]:
-    """Return one array per column; NaN where a row lacks it, as an interrupted epoch may."""
+def _to_columns(rows: list[dict[str, float]]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return one array per column, and the rows that lack it where some do."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+    columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+    absent = {name: np.array([name not in row for row in rows]) for name in names}
+    return columns, {name: mask for name, mask in absent.items() if mask.any()}
 
 
-def _to_rows(columns: dict[str, Array]) -> list[dict[str, float]]:
+def _to_rows(columns: dict[str, Array], absent: dict[str, Array]) -> list[dict[str, float]]:
     lists = [values.tolist() for values in columns.values()]
-    return [
-        {name: value for name, value in zip(columns, row, strict=True) if value == value}
-        for row in zip(*lists, strict=True)
-    ]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    for name, mask in absent.items():
+        for i in np.flatnonzero(mask):
+            del rows[i][name]
+    return rows

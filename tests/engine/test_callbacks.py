@@ -134,10 +134,11 @@ def test_one_callback_alone_is_refused():
         make_net(callbacks=EpochTimer()).fit(X, Y)
 
 
-@pytest.mark.parametrize("name", ["epoch_timer", "last_epochs", "best_epoch"])
-def test_names_of_the_packages_own_callbacks_are_refused(name):
-    net = make_net(callbacks={name: GradientNormClipping()}, early_stopping=True)
-    with pytest.raises(ValueError, match=rf"^MultiOutputNet: .*duplicate.*'{name}'"):
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("name", ["epoch_timer", "last_epochs", "best_epoch", "progress"])
+def test_names_of_the_packages_own_callbacks_are_refused(name, early_stopping):
+    net = make_net(callbacks={name: GradientNormClipping()}, early_stopping=early_stopping)
+    with pytest.raises(ValueError, match=rf"^MultiOutputNet: .*must not use the name '{name}'"):
         net.fit(X, Y)
 
 

@@ -608,3 +608,93 @@ def test_nothing_to_learn_is_no_error_the_second_time():
     net = make_net().fit(X, y).fit(X, y)
     assert (net.n_iter_, net.history_) == (0, [])
     assert set(pickle.loads(pickle.dumps(net)).predict(X)["constant"]) == {"only"}
+
+
+# What a review found.
+
+
+def review_data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    return X, {"price": X[:, 0], "kind": np.where(X[:, 1] > 0, "a", "b")}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"alpha": -1},
+        {"batch_size": 0},
+        {"batch_size": 2.5},
+        {"missing_targets": "ignor"},
+        {"n_threads": 0},
+        {"optimizer_params": 3},
+    ],
+)
+def test_parameters_are_checked_in_every_call_of_a_stream(params):
+    X, y = review_data()
+    net = MultiOutputNet(random_state=0).partial_fit(X, y)
+    with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter of MultiOutputNet"):
+        net.set_params(**params).partial_fit(X, y)
+
+
+def test_the_skorch_net_of_fewer_outputs_can_be_made_under_groups_of_all():
+    X, y = review_data()
+    net = MultiOutputNet(max_epochs=2, param_groups={"kind": {"lr": 1e-2}}, random_state=0)
+    smaller = net.fit(X, y).drop_outputs(["kind"])
+    assert [group["lr"] for group in smaller.net_.optimizer_.param_groups] == [1e-3]
+    assert smaller.partial_fit(X, {"price": y["price"]}).n_iter_ == 3
+
+
+def test_a_head_changed_in_place_is_seen():
+    X, y = review_data()
+    heads = {"kind": Classification()}
+    net = MultiOutputNet(heads=heads, max_epochs=1, warm_start=True, random_state=0).fit(X, y)
+    heads["kind"].set_params(label_smoothing=0.3)
+    with pytest.raises(ValueError, match=r"Changed since: \[\"heads\['kind'\]\"\]"):
+        net.fit(X, y)
+
+
+def test_a_matrix_of_classes_stays_one_where_a_later_fit_has_zeros_and_ones_only():
+    X, _ = review_data()
+    matrix = np.column_stack([np.arange(40) % 3, np.arange(40) % 2])
+    net = MultiOutputNetClassifier(max_epochs=1, warm_start=True, random_state=0).fit(X, matrix)
+    assert net.fit(X, np.minimum(matrix, 1)).predict(X).shape == (40, 2)
+    assert net.n_iter_ == 2
+
+
+def test_an_equal_partial_keeps_the_moments():
+    X, y = review_data()
+
+    def sgd():
+        return partial(torch.optim.SGD, momentum=0.9)
+
+    nets = [MultiOutputNet(optimizer=sgd(), max_epochs=1, warm_start=True, random_state=0)] * 2
+    nets = [clone(net).fit(X, y) for net in nets]
+    nets[0].set_params(optimizer=sgd())
+    assert nets[0].fit(X, y).predict(X) == nets[1].fit(X, y).predict(X)
+
+
+def test_a_missing_auxiliary_target_is_asked_for_as_aux():
+    X, y = review_data()
+    net = MultiOutputNetRegressor(max_epochs=1, random_state=0)
+    net.partial_fit(X, y["price"], aux=Targets({"kind": y["kind"]}))
+    with pytest.raises(ValueError, match=r"`aux` must hold the targets of all outputs.*\['kind'\]"):
+        net.partial_fit(X, y["price"])
+
+
+def test_a_number_that_was_not_defined_survives_a_pickle():
+    class Undefined(Callback):
+        def on_epoch_end(self, net, **_kwargs):
+            if len(net.history) != 2:
+                net.history.record("score", float("nan"))
+
+    X, y = review_data()
+    net = MultiOutputNet(callbacks=[Undefined()], max_epochs=3, random_state=0).fit(X, y)
+    history = pickle.loads(pickle.dumps(net.set_params(callbacks=None))).history_
+    assert [row.get("score") is not None for row in history] == [True, False, True]
+
+
+def test_groups_must_have_as_many_rows():
+    X, y = review_data()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        MultiOutputNet(random_state=0).fit(X, y, groups=np.arange(3))

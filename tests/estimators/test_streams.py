@@ -878,7 +878,7 @@ def break_by_class(net, X, y):
 
 
 def break_by_classes(net, X, y):
-    with pytest.raises(ValueError, match="must be those of the first call"):
+    with pytest.raises(ValueError, match="must be those that it has"):
         learn(net, X, y, classes={"kind": ["a", "b"]})
 
 
