@@ -11,7 +11,7 @@ define install
 	touch $@
 endef
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-slow lint docs bench clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -31,6 +31,9 @@ demo: $(VENV)/.demo  ## train, search the auxiliary weight, save, reload, draw
 
 test: $(VENV)/.test  ## the tests
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.test  ## the tests that take longer: tools of scikit-learn, threads, random settings
+	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.test  ## the tables of benchmarks/
 	$(BIN)/python benchmarks/accuracy.py

@@ -26,6 +26,22 @@ API = {
         "module": "mtlearn.trunks",
         "names": ["MLP", "ModuleTrunk", "as_trunk", "Trunk"],
     },
+    "Model selection": {
+        "module": "mtlearn.model_selection",
+        "names": [
+            "make_output_scorer",
+            "output_scoring",
+            "StratifyOn",
+            "IterativeStratification",
+            "GridSearchCV",
+            "RandomizedSearchCV",
+            "train_test_split",
+            "cross_validate",
+            "cross_val_score",
+            "cross_val_predict",
+            "learning_curve",
+        ],
+    },
     "Exceptions": {
         "module": "mtlearn.exceptions",
         "names": ["DivergenceError", "HeadInferenceWarning", "TrainingInterruptedWarning"],
@@ -48,5 +64,12 @@ PAGES = {
         "heads/base",
     ],
     "Trunks": ["trunks/mlp", "trunks/module", "trunks/base"],
+    "Model selection": [
+        "model_selection/output_scoring",
+        "model_selection/stratify_on",
+        "model_selection/iterative_stratification",
+        "model_selection/search",
+        "model_selection/tools",
+    ],
     "Exceptions": ["exceptions"],
 }

@@ -43,6 +43,8 @@ def as_array(values: Any, name: str) -> Array:
             f"Targets: a target must have the shape (n_samples,) or (n_samples, n_columns). "
             f"Target {name!r} has the shape {array.shape}."
         )
+    if array.ndim == 2 and array.shape[1] == 0:
+        raise ValueError(f"Targets: every target needs a column. Target {name!r} has no column.")
     return array
 
 
@@ -81,6 +83,9 @@ def _series_to_numpy(series: Any) -> Array:
     kind = getattr(series.dtype, "kind", "O")
     if kind in "biu" and hasattr(series.dtype, "na_value") and series.isna().any():
         return series.to_numpy(dtype=object, na_value=None)
+    if hasattr(series, "cat") and hasattr(series, "isna") and series.isna().any():
+        labels = [*series.cat.categories, None]  # numpy would make floats of integers
+        return np.array([labels[code] for code in series.cat.codes] + [None], dtype=object)[:-1]
     if kind == "f" and hasattr(series.dtype, "na_value"):
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(series.to_numpy())

@@ -17,7 +17,13 @@ import mtlearn
 from mtlearn import MultiOutputNet
 
 ROOT = Path(__file__).parents[1]
-PUBLIC = ["mtlearn", "mtlearn.exceptions", "mtlearn.heads", "mtlearn.trunks"]
+PUBLIC = [
+    "mtlearn",
+    "mtlearn.exceptions",
+    "mtlearn.heads",
+    "mtlearn.model_selection",
+    "mtlearn.trunks",
+]
 PACKAGES = [*PUBLIC, "mtlearn.estimators", "mtlearn.targets"]
 
 

@@ -303,8 +303,17 @@ def make_net(
         verbose=verbose,
         optimizer__param_groups=find_groups(module, param_groups, heads),
         **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
-    ).initialize()
+    )
+    try:
+        net.initialize()
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"`optimizer` could not be made with {dict(optimizer_params)} as `optimizer_params`. "
+            f"{type(error).__name__}: {error}"
+        ) from error
     refuse_lbfgs(net.optimizer_)
+    if not isinstance(net.optimizer_, torch.optim.Optimizer):
+        raise ValueError(f"`optimizer` must make an optimizer of torch. Got {net.optimizer_!r}.")
     net.first_rates = [group["lr"] for group in net.optimizer_.param_groups]
     known = net.optimizer_.defaults
     for part, settings in param_groups.items():

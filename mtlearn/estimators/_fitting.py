@@ -24,13 +24,9 @@ from mtlearn.estimators._continuing import (
 from mtlearn.estimators._outputs import (
     check_all_targets,
     check_classes,
-    check_columns,
     declare_classes,
     find_heads,
-    find_held_heads,
-    find_label_weights,
     find_loss_weights,
-    labels_of,
 )
 from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._state import FittedState
@@ -200,37 +196,6 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         )
         check_all_targets(y, self.heads_, self._owner)
         return values, self.heads_
-
-    def _find_rows(
-        self,
-        X: Array,
-        y: Targets,
-        heads: Mapping[str, Head],
-        sample_weight: SampleWeight,
-        units: Mapping[str, int] | None = None,
-    ) -> tuple[Rows, dict[str, int]]:
-        labels = labels_of(y, heads)
-        weights, units = find_label_weights(
-            labels, sample_weight, self.missing_targets, self._owner, units
-        )
-        return Rows(X, labels, weights), units
-
-    def _find_held(
-        self,
-        X: ArrayLike,
-        y: Targets,
-        sample_weight: SampleWeight,
-        heads: Mapping[str, Head],
-        rows: Rows,
-        main_output: str | None,
-    ) -> Rows:
-        """Return the validation rows that the user gave."""
-        values = self._check_X(X, reset=False)
-        self._check_rows(values, y)
-        watched = find_held_heads(y, heads, main_output, self._owner)
-        held, _ = self._find_rows(values, y, watched, sample_weight)
-        check_columns(held.targets, rows.targets, self._owner)
-        return held
 
     def _find_recipe(
         self,

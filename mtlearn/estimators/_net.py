@@ -1,5 +1,6 @@
 """The estimator for several named targets."""
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Self
 
@@ -13,8 +14,15 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._base import BaseMultiOutputNet
-from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, check_validation
+from mtlearn.estimators._outputs import (
+    ARRAY_NAME,
+    as_targets,
+    check_all_targets,
+    check_validation,
+    is_indicator,
+)
 from mtlearn.estimators._task_callbacks import with_callbacks
+from mtlearn.exceptions import HeadInferenceWarning
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk
@@ -287,6 +295,8 @@ class MultiOutputNet(BaseMultiOutputNet):
             weights so far, or the last good ones; it is as it was if the first epoch diverges.
         """
         targets, is_array = as_targets(y, self._owner)
+        if is_array and ARRAY_NAME not in (self.heads or {}):
+            self._warn_of_indicators(targets[ARRAY_NAME])
         if self.main_output is not None:
             names = [*targets, *(self.heads or {})]
             check_known([self.main_output], names, subject=f"{self._owner}: `main_output`")
@@ -454,6 +464,16 @@ class MultiOutputNet(BaseMultiOutputNet):
         if not classes:
             raise AttributeError(f"{self._owner}: no output has classes.")
         return classes[ARRAY_NAME] if self._y_is_array else classes
+
+    def _warn_of_indicators(self, y: Array) -> None:
+        if y.ndim == 2 and y.dtype.kind in "iu" and is_indicator(y):
+            warnings.warn(
+                f"{self._owner}: a matrix of the integers 0 and 1 is taken for one multilabel "
+                f"output; pass heads={{'y': MultiLabel()}}. Where scikit-learn's cross_val_predict "
+                f"made it of the classes of a DataFrame, its result is wrong: pass Targets.",
+                HeadInferenceWarning,
+                stacklevel=4,
+            )
 
     def _all_targets(self, y: Any) -> Targets:
         targets, _ = as_targets(y, self._owner)

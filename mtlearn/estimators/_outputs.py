@@ -18,6 +18,7 @@ __all__ = [
     "check_all_targets",
     "check_classes",
     "check_columns",
+    "check_not_lazy",
     "check_validation",
     "declare_classes",
     "find_heads",
@@ -41,6 +42,12 @@ def check_given(y: Any, owner: str) -> None:
         )
 
 
+def check_not_lazy(values: Any, subject: str) -> None:
+    """Raise a TypeError for a frame whose values are not there yet."""
+    if hasattr(values, "collect") and not hasattr(values, "to_numpy"):
+        raise TypeError(f"{subject}: a lazy frame has no values yet; pass its .collect().")
+
+
 def as_targets(y: Any, owner: str) -> tuple[Targets, bool]:
     """Return `y` as Targets, and whether it came as an array rather than by name.
 
@@ -50,6 +57,7 @@ def as_targets(y: Any, owner: str) -> tuple[Targets, bool]:
         If `y` is None or holds no target.
     """
     check_given(y, owner)
+    check_not_lazy(y, owner)
     if isinstance(y, Targets):
         targets, is_array = y, False
     elif isinstance(y, Mapping):
@@ -128,6 +136,7 @@ def declare_classes(
     heads: Mapping[str, Head], classes: Mapping[str, ArrayLike], y: Targets, owner: str
 ) -> dict[str, Head]:
     """Return the user's heads, with the classes that the first piece of a stream declares."""
+    check_output_names([*y, *heads], subject=f"{owner}: `heads`")
     check_known(classes, [*y, *heads], subject=f"{owner}: `classes`")
     declared = {name: clone(head) for name, head in heads.items() if isinstance(head, Head)}
     declared = {**heads, **declared}
@@ -137,8 +146,16 @@ def declare_classes(
             continue  # of a multilabel output, classes are the numbers of its columns
         if not isinstance(head, Classification):
             raise ValueError(f"{owner}: `classes` names the output {name!r}, which has none.")
+        known = np.asarray(values)
+        if missing_mask(np.asarray(values, dtype=object)).any():
+            known = np.empty(0)
+        if known.ndim != 1 or not known.size:
+            raise ValueError(
+                f"{owner}: `classes` of the output {name!r} must hold its classes, in one "
+                f"dimension and none missing. Got {values!r}."
+            )
         if head.classes is None:
-            head.classes = np.unique(np.asarray(values))
+            head.classes = np.unique(known)
         declared[name] = head
     return declared
 
@@ -293,6 +310,7 @@ def find_label_weights(
         For an unknown name, for weights that are negative, not finite or all zero, for missing
         labels unless they are ignored, and for an output of which no label remains.
     """
+    check_not_lazy(sample_weight, f"{owner}: `sample_weight`")
     if is_frame(sample_weight):
         sample_weight = Targets.from_frame(sample_weight)
     by_name: Mapping[str, Any] = (
@@ -331,7 +349,17 @@ def find_label_weights(
 def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
     if sample_weight is None:
         return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    if hasattr(sample_weight, "tocsr"):
+        raise ValueError("`sample_weight` must be dense. Got a sparse one; pass its toarray().")
+    try:
+        weights = np.asarray(sample_weight)
+        if weights.dtype.kind == "c":
+            raise TypeError("Got complex numbers")
+        weights = weights.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`sample_weight` must have the shape ({n_rows},), one number per row. {error}."
+        ) from error
     if weights.shape != (n_rows,):
         raise ValueError(
             f"`sample_weight` must have the shape ({n_rows},), one weight per row. Got the shape "

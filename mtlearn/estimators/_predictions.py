@@ -1,18 +1,25 @@
 """What a fitted estimator predicts of each output, and how well."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mtlearn._engine._data import Rows
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._predict import embeddings, raw_outputs
 from mtlearn._engine._recipe import DTYPES, Recipe
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn._validation import check_known, naming
-from mtlearn.estimators._outputs import find_label_weights, labels_of
+from mtlearn.estimators._outputs import (
+    check_columns,
+    check_not_lazy,
+    find_held_heads,
+    find_label_weights,
+    labels_of,
+)
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
@@ -49,31 +56,40 @@ class Predictions(BaseEstimator):
         with naming(self._owner):
             return embeddings(self.module_, rows, DTYPES[self._recipe.dtype], at)
 
-    def _heads(self, names: Collection[str] | None) -> dict[str, Head]:
-        """Return the heads of the outputs named, in that order; of all by default."""
+    def _heads(
+        self, names: Collection[str] | None, fitted: Mapping[str, Any] | None = None
+    ) -> dict[str, Head]:
+        """Return the heads of the outputs named, in that order; of all by default.
+
+        `fitted` are the attributes to take them from; None for those of now.
+        """
         check_is_fitted(self)
-        if isinstance(names, str):
+        heads: dict[str, Head] = (fitted or self.__dict__)["heads_"]
+        if isinstance(names, str) or not (names is None or isinstance(names, Iterable)):
             raise TypeError(f"{self._owner}: `outputs` must be a list of names. Got {names!r}.")
-        names = self.output_names_ if names is None else names
-        check_known(names, self.output_names_, subject=f"{self._owner}: `outputs`")
+        names = list(heads) if names is None else list(names)
+        check_known(names, heads, subject=f"{self._owner}: `outputs`")
         if not names:
             raise ValueError(
-                f"{self._owner}: `outputs` must name an output. Got none of {self.output_names_}."
+                f"{self._owner}: `outputs` must name an output. Got none of {list(heads)}."
             )
-        return {name: self.heads_[name] for name in names}
+        return {name: heads[name] for name in names}
 
-    def _raw(self, X: ArrayLike, heads: Mapping[str, Head]) -> dict[str, Array]:
-        """Return the raw values of the outputs of some heads."""
+    def _raw(
+        self, X: ArrayLike, heads: Mapping[str, Head], fitted: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Return the raw values of the outputs of some heads, by the network of the same fit."""
         rows = self._check_X(X, reset=False)
-        raw = raw_outputs(self.module_, heads, rows, DTYPES[self._recipe.dtype])
+        raw = raw_outputs(fitted["module_"], heads, rows, DTYPES[fitted["_recipe"].dtype])
         for name, values in raw.items():
             self._check_finite(name, values)
         return raw
 
     def _predict(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
         """Return the predictions of the outputs named, by default of all."""
-        heads = self._heads(names)
-        raw = self._raw(X, heads)
+        fitted = self.__dict__.copy()  # another thread may fit meanwhile
+        heads = self._heads(names, fitted)
+        raw = self._raw(X, heads, fitted)
         predicted = {name: head.decode(raw[name]) for name, head in heads.items()}
         for name, head in heads.items():
             if not isinstance(head, ClassHead):
@@ -84,8 +100,9 @@ class Predictions(BaseEstimator):
         self, X: ArrayLike, names: Collection[str] | None = None
     ) -> dict[str, Array]:
         """Return the class probabilities of those outputs named that have classes."""
-        heads = {n: h for n, h in self._heads(names).items() if isinstance(h, ClassHead)}
-        raw = self._raw(X, heads)
+        fitted = self.__dict__.copy()  # another thread may fit meanwhile
+        heads = {n: h for n, h in self._heads(names, fitted).items() if isinstance(h, ClassHead)}
+        raw = self._raw(X, heads, fitted)
         return {name: head.decode_proba(raw[name]) for name, head in heads.items()}
 
     def _scores(
@@ -103,7 +120,8 @@ class Predictions(BaseEstimator):
         }
         predicted = self._predict(X, list(heads))
         self._check_rows(next(iter(predicted.values())), y)
-        labels, weights = self._labels(y, heads, sample_weight)
+        rows, _ = self._find_rows(next(iter(predicted.values())), y, heads, sample_weight)
+        labels, weights = rows.targets, rows.weights
         scores = {}
         for name, head in heads.items():
             with naming(f"{self._owner}: output {name!r}"):
@@ -115,14 +133,39 @@ class Predictions(BaseEstimator):
                 scores[name] = head.score(labels[name], predicted[name], weights[name])
         return scores
 
-    def _labels(
-        self, y: Targets, heads: Mapping[str, Head], sample_weight: SampleWeight
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
+    def _find_rows(
+        self,
+        X: Array,
+        y: Targets,
+        heads: Mapping[str, Head],
+        sample_weight: SampleWeight,
+        units: Mapping[str, int] | None = None,
+    ) -> tuple[Rows, dict[str, int]]:
         labels = labels_of(y, heads)
-        weights, _ = find_label_weights(labels, sample_weight, self.missing_targets, self._owner)
-        return labels, weights
+        weights, units = find_label_weights(
+            labels, sample_weight, self.missing_targets, self._owner, units
+        )
+        return Rows(X, labels, weights), units
+
+    def _find_held(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head],
+        rows: Rows,
+        main_output: str | None,
+    ) -> Rows:
+        """Return the validation rows that the user gave."""
+        values = self._check_X(X, reset=False)
+        self._check_rows(values, y)
+        watched = find_held_heads(y, heads, main_output, self._owner)
+        held, _ = self._find_rows(values, y, watched, sample_weight)
+        check_columns(held.targets, rows.targets, self._owner)
+        return held
 
     def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
+        check_not_lazy(X, f"{self._owner}: `X`")
         rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
         return rows.copy() if min(rows.strides) < 0 else rows  # torch takes no negative strides
 

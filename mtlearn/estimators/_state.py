@@ -82,19 +82,20 @@ class FittedState(BaseEstimator):
             self.history_ = _to_rows(state["history_"], absent)
 
     def _keep(self, trained: Trained, attributes: dict[str, Any], *, continues: bool) -> None:
-        """Set the fitted attributes."""
+        """Set the fitted attributes, all at once for threads that predict meanwhile."""
         for stale in ("net_", "_net_state"):
             self.__dict__.pop(stale, None)
-        self.__dict__.update(attributes)
-        self.module_ = trained.module
-        self.history_ = trained.history
-        if trained.net is not None:
-            self.net_ = trained.net
-        self.n_iter_ = len(self.history_)
-        self.best_epoch_ = trained.best_epoch
-        self._recipe = trained.recipe
-        self._totals = trained.totals
-        self._continues = continues
+        found = {
+            "module_": trained.module,
+            "history_": trained.history,
+            "n_iter_": len(trained.history),
+            "best_epoch_": trained.best_epoch,
+            "_recipe": trained.recipe,
+            "_totals": trained.totals,
+            "_continues": continues,
+        }
+        net = {} if trained.net is None else {"net_": trained.net}
+        self.__dict__.update({**attributes, **found, **net})
 
     def _before(self) -> Trained | None:
         """Return the run to continue; None if the estimator is not fitted."""

@@ -192,7 +192,7 @@ class Classification(ClassHead):
         if self.classes is None:
             return found
         classes = homogeneous(np.asarray(self.classes))
-        if classes.ndim != 1 or len(np.unique(classes)) != len(classes):
+        if classes.ndim != 1 or not classes.size or len(np.unique(classes)) != len(classes):
             raise ValueError(f"`classes` must hold different classes. Got {self.classes!r}.")
         return classes
 

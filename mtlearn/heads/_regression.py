@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from torch import Tensor, nn
 
-from mtlearn._arrays import as_columns
+from mtlearn._arrays import as_columns, homogeneous
 from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array, Floats
 from mtlearn.heads._base import Head, check_columns
@@ -270,6 +270,8 @@ def _numbers(y: Array, weight: Floats) -> Floats:
     present = weight > 0
     values = np.zeros(y.shape)
     try:
+        if homogeneous(y[present]).dtype.kind in "cmMV":
+            raise TypeError
         values[present] = y[present].astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(

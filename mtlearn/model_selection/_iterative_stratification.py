@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from mtlearn._arrays import as_columns, homogeneous, missing_mask
 from mtlearn._sklearn import Interval, validate_parameter_constraints
 from mtlearn._typing import Array, Mask, RandomState
-from mtlearn.targets import Targets
+from mtlearn.model_selection._rows import by_name
 
 __all__ = ["IterativeStratification"]
 
@@ -97,7 +97,7 @@ class IterativeStratification(BaseEstimator):
         validate_parameter_constraints(
             self._parameter_constraints, params, caller_name=type(self).__name__
         )
-        targets = y if isinstance(y, Targets) else Targets({name: y[name] for name in y})
+        targets = by_name(y)
         if len(targets) < self.n_splits:
             raise ValueError(
                 f"IterativeStratification: `n_splits` must not exceed the number of rows, "
@@ -141,6 +141,8 @@ def _labels(y: Array, n_quantiles: int) -> Mask:
         return (y == 1) & ~missing
     columns = []
     for values, gaps in zip(as_columns(y).T, as_columns(missing).T, strict=True):
+        if gaps.all():
+            continue
         known = homogeneous(values[~gaps])
         if known.dtype.kind == "f":
             bounds = np.quantile(known, np.linspace(0, 1, n_quantiles + 1)[1:-1])

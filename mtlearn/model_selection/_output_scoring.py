@@ -1,19 +1,22 @@
 """scikit-learn's scorers for single outputs of a net."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 
 from mtlearn._arrays import as_columns, homogeneous, is_frame, missing_mask
+from mtlearn._sklearn import safe_indexing
 from mtlearn._typing import Array
 from mtlearn._validation import check_known
 from mtlearn.estimators import OutputView
-from mtlearn.estimators._view import predict_outputs
+from mtlearn.estimators._view import find_net, predict_outputs
 from mtlearn.heads import ClassHead
+from mtlearn.model_selection._rows import by_name
 from mtlearn.targets import Targets
 
 __all__ = ["make_output_scorer", "output_scoring"]
@@ -127,6 +130,8 @@ class OutputScoring(BaseEstimator):
         The output and the scorer of each metric.
     """
 
+    __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
+
     def __init__(self, metrics: Mapping[str, tuple[str, Callable[..., float]]]) -> None:
         self.metrics = metrics
 
@@ -140,18 +145,18 @@ class OutputScoring(BaseEstimator):
         """Return all metrics by name; the method by which scikit-learn routes sample weights."""
         outputs = {output for output, _ in self.metrics.values()}
         answers = _Answers(estimator, X, sorted(outputs))
-        targets = _by_name(y)
+        targets = by_name(y)
+        weight_of = _weights(sample_weight, estimator, outputs)
         scores: dict[str, float] = {}
         for name, (output, scorer) in self.metrics.items():
             labels, rows = _observed(targets, answers, output)
             weights = {}
-            weight = sample_weight
-            if isinstance(weight, Mapping):
-                weight = weight.get(output)
+            weight = weight_of.get(output)
             if weight is not None:
                 weights["sample_weight"] = np.asarray(weight)[rows]
-            view = _Answered(estimator, output, answers, rows)
-            scores[name] = float(scorer(view, X, labels, **weights))
+            scored = X if len(rows) == len(targets) else safe_indexing(X, rows)
+            view = _Answered(estimator, output, answers, scored, rows)
+            scores[name] = float(scorer(view, scored, labels, **weights))
         return scores
 
     def _accept_sample_weight(self) -> bool:
@@ -204,27 +209,35 @@ class _Answers:
 
 
 class _Answered(OutputView):
-    """The view of an output whose predictions for some rows are known."""
+    """The view of an output whose predictions for some rows, `X`, are known."""
 
-    def __init__(self, fitted: Any, name: str, answers: _Answers, rows: Array) -> None:
+    def __init__(self, fitted: Any, name: str, answers: _Answers, X: Any, rows: Array) -> None:
         super().__init__(fitted, name)
         self.answers = answers
+        self.X = X
         self.rows = rows
 
-    def predict(self, X: Any) -> Array:  # noqa: ARG002 (a scorer passes it)
+    def predict(self, X: Any) -> Array:
+        if X is not self.X:
+            return super().predict(X)
         return self.answers.get(self.name, proba=False)[self.rows]
 
     @available_if(lambda view: isinstance(view.head_, ClassHead))
-    def predict_proba(self, X: Any) -> Array:  # noqa: ARG002 (a scorer passes it)
+    def predict_proba(self, X: Any) -> Array:
+        if X is not self.X:
+            return super().predict_proba(X)
         return self.answers.get(self.name, proba=True)[self.rows]
 
 
-def _by_name(y: Any) -> Targets:
-    if isinstance(y, Targets):
-        return y
-    if is_frame(y):
-        return Targets.from_frame(y)
-    return Targets(y) if isinstance(y, Mapping) else Targets({"y": y})
+def _weights(sample_weight: Any, estimator: Any, outputs: Collection[str]) -> Mapping[str, Any]:
+    """Return the rows' weights by output."""
+    if is_frame(sample_weight):
+        sample_weight = Targets.from_frame(sample_weight)
+    if not isinstance(sample_weight, Mapping):
+        return dict.fromkeys(outputs, sample_weight)
+    known = find_net(estimator)[0].output_names_
+    check_known(sample_weight, known, subject="make_output_scorer: `sample_weight`")
+    return sample_weight
 
 
 def _observed(y: Targets, answers: _Answers, output: str) -> tuple[Array, Array]:

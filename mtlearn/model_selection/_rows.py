@@ -1,11 +1,12 @@
-"""Plain dicts made divisible by rows."""
+"""Targets of any form made divisible by rows."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from mtlearn._arrays import is_frame
 from mtlearn.targets import Targets
 
-__all__ = ["as_rows", "rows_in"]
+__all__ = ["as_rows", "by_name", "rows_in"]
 
 
 def as_rows(value: Any) -> Any:
@@ -18,3 +19,12 @@ def as_rows(value: Any) -> Any:
 def rows_in(params: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return parameters of ``fit``, with dicts of auxiliary targets or weights as Targets."""
     return {name: as_rows(value) for name, value in (params or {}).items()}
+
+
+def by_name(value: Any) -> Targets:
+    """Return targets of any form as Targets; an array is one target named ``"y"``."""
+    if isinstance(value, Targets):
+        return value
+    if is_frame(value):
+        return Targets.from_frame(value)
+    return Targets(value) if isinstance(value, Mapping) else Targets({"y": value})

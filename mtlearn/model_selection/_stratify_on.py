@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._typing import Array
 from mtlearn._validation import check_known
-from mtlearn.targets import Targets
+from mtlearn.model_selection._rows import by_name
 
 __all__ = ["StratifyOn"]
 
@@ -92,7 +92,7 @@ class StratifyOn(BaseEstimator):
         return self.splitter.get_n_splits(X, None if y is None else self._labels(y), groups)
 
     def _labels(self, y: Any) -> Array:
-        targets = y if isinstance(y, Targets) else Targets({name: y[name] for name in y})
+        targets = by_name(y)
         check_known([self.target], targets, subject="StratifyOn: `target`", noun="target")
         labels = targets[self.target]
         missing = missing_mask(labels)

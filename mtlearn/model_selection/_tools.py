@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn import model_selection
 
+from mtlearn._arrays import is_frame
 from mtlearn._sklearn import safe_indexing
 from mtlearn._typing import Array
 from mtlearn.model_selection._rows import as_rows, rows_in
@@ -216,34 +217,32 @@ def cross_val_predict(
     >>> cross_val_predict(net, X, y, cv=3, method="predict_proba")["kind"].shape
     (60, 2)
     """
-    y = as_rows(y)
+    y = Targets.from_frame(y) if method == "predict_proba" and is_frame(y) else as_rows(y)
     if method != "predict_proba" or not isinstance(y, Targets):
         return model_selection.cross_val_predict(
             estimator, X, y, method=method, params=rows_in(params), cv=cv, **options
         )
-    splits = list(model_selection.check_cv(cv, None).split(X, y, options.pop("groups", None)))
-    tested = np.concatenate([test for _, test in splits])
+    results = model_selection.cross_validate(
+        estimator,
+        X,
+        y,
+        cv=model_selection.check_cv(cv, None),
+        scoring=_no_score,
+        params=rows_in(params),
+        return_estimator=True,
+        return_indices=True,
+        error_score="raise",
+        **options,
+    )
+    fitted, tests = results["estimator"], results["indices"]["test"]
+    tested = np.concatenate(tests)
     if not np.array_equal(np.sort(tested), np.arange(len(y))):
         raise ValueError(
             "cross_val_predict: the test parts of `cv` must be a partition of the rows, as those "
             f"of KFold are. Got {len(tested)} rows, {len(np.unique(tested))} of them different."
         )
-    fitted = model_selection.cross_validate(
-        estimator,
-        X,
-        y,
-        cv=splits,
-        scoring=_no_score,
-        params=rows_in(params),
-        return_estimator=True,
-        error_score="raise",
-        n_jobs=options.pop("n_jobs", None),
-        verbose=options.pop("verbose", 0),
-        **options,
-    )["estimator"]
     parts = [
-        net.predict_proba(safe_indexing(X, test))
-        for net, (_, test) in zip(fitted, splits, strict=True)
+        net.predict_proba(safe_indexing(X, test)) for net, test in zip(fitted, tests, strict=True)
     ]
     return _join(parts, [net.classes_ for net in fitted], tested)
 
