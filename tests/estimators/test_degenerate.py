@@ -368,7 +368,6 @@ def test_no_rows_and_no_features(cls, rows, columns, message, method):
     [
         (np.full(5, np.nan), {}, "some label must be observed .* All 5 are missing"),
         (np.full(5, None), {}, "some label must be observed .* All 5 are missing"),
-        (np.empty((5, 0)), {}, "some label must be observed"),
         ([1.0, None, None, None, None], {}, "the head cannot be told: .*Classification"),
         ([[1.5, np.nan]] * 5, {}, r"every column needs .* The columns \[1\] have none"),
         ([1.5] * 4 + [np.inf], {}, "Regression needs finite numbers"),

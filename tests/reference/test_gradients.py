@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from mtlearn import MultiOutputNet, Targets
-from mtlearn._engine._data import Rows, training_data
+from mtlearn._engine._data import training_data
 from mtlearn._engine._module import build_module
 from mtlearn._random import part_seed, root_seed
 from mtlearn.heads import Classification, MultiLabel, Regression
@@ -151,8 +151,8 @@ def test_gradients_on_a_batch_are_the_sums_of_those_of_the_outputs():
     net = make_net(batch_size=N).fit(X, y, sample_weight)
     rows = np.arange(7, 30)
     gradients = output_gradients(net.module_, X, cell_losses(y, sample_weight), rows)
-    labels, weights = net._labels(Targets(y), net.heads_, sample_weight)
-    data = training_data(Rows(X, labels, weights), net.heads_, torch.float64, "cpu")
+    given, _ = net._find_rows(X, Targets(y), net.heads_, sample_weight)
+    data = training_data(given, net.heads_, torch.float64, "cpu")
     net.module_.zero_grad()
     net.net_.train_step_single(data[torch.tensor(rows)])
     expected = weighted_sum(net.module_, gradients)
