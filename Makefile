@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 
 # One file per set of dependencies says when that set was installed.
 define install
@@ -11,7 +12,7 @@ define install
 	touch $@
 endef
 
-.PHONY: demo test test-slow lint docs bench clean
+.PHONY: demo test test-slow test-oldest interop lint docs bench clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -19,6 +20,15 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.test: pyproject.toml constraints.txt
 	$(call install,. --group test)
+
+$(OLDEST)/.test: pyproject.toml constraints-oldest.txt
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt pip
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e . --group test
+	touch $@
+
+$(VENV)/.interop: pyproject.toml constraints.txt
+	$(call install,. --group interop)
 
 $(VENV)/.lint: pyproject.toml constraints.txt
 	$(call install,. --group lint)
@@ -35,6 +45,12 @@ test: $(VENV)/.test  ## the tests
 test-slow: $(VENV)/.test  ## the tests that take longer: tools of scikit-learn, threads, random settings
 	$(BIN)/python -m pytest -m slow
 
+test-oldest: $(OLDEST)/.test  ## the tests with the oldest versions that pyproject.toml admits
+	$(OLDEST)/bin/python -m pytest
+
+interop: $(VENV)/.interop  ## the tests with neighbours: skrub, Optuna, dask, skops, MLflow, SHAP, ...
+	$(BIN)/python -m pytest -m interop tests/interop
+
 bench: $(VENV)/.test  ## the tables of benchmarks/
 	$(BIN)/python benchmarks/accuracy.py
 
@@ -47,4 +63,4 @@ docs: $(VENV)/.docs  ## the documentation, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/generated docs/gallery examples/output
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build docs/generated docs/gallery examples/output

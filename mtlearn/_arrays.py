@@ -7,12 +7,32 @@ import numpy as np
 
 from mtlearn._typing import Array, Mask
 
-__all__ = ["as_array", "as_columns", "homogeneous", "is_frame", "missing_mask", "stack_columns"]
+__all__ = [
+    "as_array",
+    "as_columns",
+    "column_names",
+    "column_types",
+    "homogeneous",
+    "is_frame",
+    "missing_mask",
+    "stack_columns",
+]
 
 
 def is_frame(y: object) -> bool:
     """Tell a DataFrame, of any library, from an array."""
     return hasattr(y, "columns") and hasattr(y, "__getitem__") and not isinstance(y, Mapping)
+
+
+def column_names(frame: Any) -> list[str]:
+    """Return the names of a frame's columns; of pyarrow's tables `columns` are the values."""
+    return list(frame.column_names if hasattr(type(frame), "column_names") else frame.columns)
+
+
+def column_types(frame: Any) -> list[tuple[str, Any]]:
+    """Return the names and types of a frame's columns, in the words of its library."""
+    types = frame.dtypes if hasattr(frame, "dtypes") else frame.schema.types
+    return list(zip(column_names(frame), types, strict=True))
 
 
 def as_array(values: Any, name: str) -> Array:
@@ -28,7 +48,7 @@ def as_array(values: Any, name: str) -> Array:
     if hasattr(values, "tocsr"):
         raise TypeError(f"Targets: target {name!r} is sparse; pass values.toarray().")
     if is_frame(values):
-        array = stack_columns(values, list(values.columns))
+        array = stack_columns(values, column_names(values))
     elif hasattr(values, "to_numpy"):
         array = _series_to_numpy(values)
     else:
@@ -80,6 +100,8 @@ def _is_missing(value: Any) -> bool:
 
 def _series_to_numpy(series: Any) -> Array:
     """Return a Series' values; integers and booleans of pandas stay so beside missing ones."""
+    if not hasattr(series, "dtype"):
+        return _arrow_to_numpy(series)
     kind = getattr(series.dtype, "kind", "O")
     if kind in "biu" and hasattr(series.dtype, "na_value") and series.isna().any():
         return series.to_numpy(dtype=object, na_value=None)
@@ -89,6 +111,14 @@ def _series_to_numpy(series: Any) -> Array:
     if kind == "f" and hasattr(series.dtype, "na_value"):
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(series.to_numpy())
+
+
+def _arrow_to_numpy(values: Any) -> Array:
+    """Return a pyarrow array's values; integers and booleans stay so beside missing ones."""
+    kind = values[:0].to_numpy(zero_copy_only=False).dtype.kind
+    if values.null_count and kind != "f":
+        return np.array([*values.to_pylist(), None], dtype=object)[:-1]
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 def stack_columns(frame: Any, columns: list[str]) -> Array:

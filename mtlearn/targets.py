@@ -5,7 +5,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from mtlearn._arrays import as_array, missing_mask, stack_columns
+from mtlearn._arrays import as_array, column_names, missing_mask, stack_columns
 from mtlearn._typing import Array
 from mtlearn._validation import check_known, check_output_names
 
@@ -77,7 +77,7 @@ class Targets(dict[str, Array]):
 
         Parameters
         ----------
-        frame : DataFrame of pandas or polars
+        frame : DataFrame of pandas or polars, or Table of pyarrow
             One column per target.
         groups : mapping of str to sequence of str, default=None
             Columns that together are one target of several columns, by the target's name:
@@ -104,7 +104,7 @@ class Targets(dict[str, Array]):
           tags   int64 (2, 2)     [0 1], [1 1]
         """
         groups = groups or {}
-        columns: list[str] = list(frame.columns)
+        columns: list[str] = column_names(frame)
         if len(set(columns)) < len(columns):
             raise ValueError(
                 f"Targets: the columns of a frame must have different names. Got {columns}."

@@ -68,7 +68,7 @@ def assert_rows(part, whole, rows):
         (pd.Series([True, None, False], dtype="boolean"), object),
         (pd.Series(["a", "b", "a"], dtype="category"), object),
         (pd.Series([3, 2, 3], dtype="category"), np.int64),
-        (pd.to_datetime(pd.Series(["2020-01-01", None, "2021-01-01"])), "M8[us]"),
+        (pd.Series(["2020-01-01", None, "2021-01-01"], dtype="M8[us]"), "M8[us]"),
         (pl.Series([1, 2, 3]), np.int64),
         (pl.Series([1, None, 3]), np.float64),
         (pl.Series(["a", None, "b"]), object),

@@ -68,6 +68,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *DTYPES})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "fast_step": ["boolean", StrOptions({"auto"})],
         "warm_start": ["boolean"],
         "verbose": ["verbose", StrOptions({"progress"})],
         "random_state": ["random_state"],
@@ -97,6 +98,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         device: str | torch.device = "cpu",
         dtype: str = "auto",
         n_threads: int | None = 1,
+        fast_step: bool | str = "auto",
         warm_start: bool = False,
         verbose: int | bool | str = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -122,6 +124,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         self.device = device
         self.dtype = dtype
         self.n_threads = n_threads
+        self.fast_step = fast_step
         self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
@@ -216,6 +219,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
             device=str(self.device),
             dtype=str(X.dtype) if self.dtype == "auto" else self.dtype,
             n_threads=self.n_threads,
+            fast_step=self.fast_step if self.fast_step == "auto" else bool(self.fast_step),
             verbose=self.verbose,
             seed=root_seed(self.random_state),
         )

@@ -1,8 +1,11 @@
-"""What a notebook shows of an estimator beside scikit-learn's diagram: a table of its outputs."""
+"""What a notebook shows of an estimator: scikit-learn's diagram with docs, and its outputs."""
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
-from html import escape
-from typing import Any
+from functools import cache
+from html import escape, unescape
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -11,10 +14,17 @@ from mtlearn.heads import ClassHead, Head
 __all__ = ["ShowsOutputs"]
 
 MAX_CLASSES = 6
+# Of a parameter, or of a fitted attribute, which scikit-learn writes as a link.
+NAME_CELL = re.compile(r'<td class="param"(>(?:<a [^>]*>)?([^<]+)<)')
 
 
 class ShowsOutputs(BaseEstimator):
-    """Adds a table of the outputs to the HTML of a fitted estimator."""
+    """Adds the docs of parameters to the HTML, and a table of the outputs once fitted.
+
+    scikit-learn shows docs only together with a link to their page, and for no nested parameter.
+    """
+
+    _default_parts: ClassVar[dict[str, Callable[[], Any]]]
 
     heads_: dict[str, Head]
     loss_weights_: dict[str, float]
@@ -23,13 +33,31 @@ class ShowsOutputs(BaseEstimator):
     @property
     def _repr_html_(self) -> Callable[[], str]:
         diagram = super()._repr_html_
-        return lambda: diagram() + self._outputs_html()
+        return lambda: self._completed(diagram())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         bundle = super()._repr_mimebundle_(**kwargs)
         if "text/html" in bundle:
-            bundle["text/html"] += self._outputs_html()
+            bundle["text/html"] = self._completed(bundle["text/html"])
         return bundle
+
+    def _completed(self, diagram: str) -> str:
+        params = self.get_params()
+
+        def with_docs(cell: re.Match[str]) -> str:
+            docs = self._docs_of(unescape(cell[2]).strip(), params)
+            return f'<td class="param" title="{escape(docs)}"{cell[1]}' if docs else cell[0]
+
+        return NAME_CELL.sub(with_docs, diagram) + self._outputs_html()
+
+    def _docs_of(self, name: str, params: Mapping[str, Any]) -> str:
+        """Return the docs of a parameter or attribute; of a dict's entry, those of the dict."""
+        owner, _, last = name.rpartition("__")
+        part = params.get(owner) if owner else self
+        if isinstance(part, Mapping):
+            return self._docs_of(owner, params)
+        made_by = type(part) if part is not None else self._default_parts.get(owner)
+        return _docs(made_by).get(last, "")
 
     def _outputs_html(self) -> str:
         """Return the table; nothing before the fit."""
@@ -50,6 +78,19 @@ class ShowsOutputs(BaseEstimator):
             )
             + "</tbody></table>"
         )
+
+
+@cache
+def _docs(cls: Any) -> dict[str, str]:
+    """Return the docs of a class's parameters and attributes: type and text by name."""
+    sections = re.split(r"\n\n(?=[^\n]+\n-{3,}\n)", (inspect.getdoc(cls) if cls else None) or "")
+    docs: dict[str, str] = {}
+    for section in sections:
+        title, _, body = section.partition("\n")
+        if title in ("Parameters", "Attributes"):
+            entries = re.split(r"\n(?=\S)", body)[1:]
+            docs |= {entry.partition(" : ")[0]: " ".join(entry.split()) for entry in entries}
+    return docs
 
 
 def _row(name: str, head: Head, weight: float, last: Mapping[str, float]) -> dict[str, str]:

@@ -363,7 +363,7 @@ def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:
     if weights.shape != (n_rows,):
         raise ValueError(
             f"`sample_weight` must have the shape ({n_rows},), one weight per row. Got the shape "
-            f"{weights.shape}."
+            f"{weights.shape}; mind that scikit-learn splits Targets, but not a plain dict."
         )
     if not np.isfinite(weights).all():
         raise ValueError("`sample_weight` must be finite. Input sample_weight contains NaN or inf.")

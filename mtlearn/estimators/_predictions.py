@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mtlearn._arrays import column_types, is_frame
 from mtlearn._engine._data import Rows
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._predict import embeddings, raw_outputs
@@ -120,7 +121,8 @@ class Predictions(BaseEstimator):
         }
         predicted = self._predict(X, list(heads))
         self._check_rows(next(iter(predicted.values())), y)
-        rows, _ = self._find_rows(next(iter(predicted.values())), y, heads, sample_weight)
+        weight = _weights_of(sample_weight, heads, self.output_names_, self._owner)
+        rows, _ = self._find_rows(next(iter(predicted.values())), y, heads, weight)
         labels, weights = rows.targets, rows.weights
         scores = {}
         for name, head in heads.items():
@@ -166,6 +168,7 @@ class Predictions(BaseEstimator):
 
     def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
         check_not_lazy(X, f"{self._owner}: `X`")
+        _refuse_dates(X, self._owner)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
         return rows.copy() if min(rows.strides) < 0 else rows  # torch takes no negative strides
 
@@ -187,3 +190,34 @@ class Predictions(BaseEstimator):
     @property
     def _owner(self) -> str:
         return type(self).__name__
+
+
+def _refuse_dates(X: Any, owner: str) -> None:
+    """Raise a TypeError for dates and durations, which would be taken for huge numbers."""
+    types = column_types(X) if is_frame(X) else [("X", getattr(X, "dtype", ""))]
+    kinds = ("date", "time", "duration")  # how all libraries' names of such types begin
+    dates = [name for name, dtype in types if str(dtype).lower().startswith(kinds)]
+    if dates:
+        raise TypeError(
+            f"{owner}: `X` must hold numbers. Got dates, times or durations in {dates}; make "
+            f"numbers of them first, for example with a ColumnTransformer."
+        )
+
+
+def _weights_of(
+    sample_weight: SampleWeight, names: Iterable[str], known: Iterable[str], owner: str
+) -> SampleWeight:
+    """Return the weights by output for some outputs; weights for all outputs as they are.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not among the `known` ones.
+    """
+    check_not_lazy(sample_weight, f"{owner}: `sample_weight`")
+    if is_frame(sample_weight):
+        sample_weight = Targets.from_frame(sample_weight)
+    if not isinstance(sample_weight, Mapping):
+        return sample_weight
+    check_known(sample_weight, known, subject=f"{owner}: `sample_weight`")
+    return {name: sample_weight[name] for name in names if name in list(sample_weight)}

@@ -90,6 +90,11 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     n_threads : int, default=1
         Threads for torch's operators during ``fit``, restored after it; None for torch's own
         setting. More than one pays from some hundreds of units on.
+    fast_step : bool or "auto", default="auto"
+        Whether a training step computes gradients by formula instead of by torch's autograd, which
+        takes a fraction of the time. "auto" does so for the layers and losses that have a formula,
+        and leaves the others to autograd; True raises an error where one has none; False leaves
+        all to autograd. The gradients are the same but for rounding.
     warm_start : bool, default=False
         Whether ``fit`` goes on from where the last one ended, with the network, the optimizer's
         moments and the scales of the targets as they are then.
@@ -112,6 +117,8 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         The network, in evaluation mode.
     net_ : skorch.NeuralNet
         The net that trained it; not pickled, but made anew when asked for.
+    fast_step_ : bool
+        Whether the last training computed gradients by formula.
     history_ : list of dict
         One row per epoch: ``loss``, ``<output>_loss`` (unweighted), ``<output>_weight`` and
         ``penalty``, such that ``loss == sum(weight * loss) + penalty``; with validation also

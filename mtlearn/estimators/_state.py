@@ -34,6 +34,7 @@ class FittedState(BaseEstimator):
     trunk_: Trunk
     module_: MultiOutputModule
     loss_weights_: dict[str, float]
+    fast_step_: bool
     history_: list[dict[str, float]]
     n_iter_: int
     best_epoch_: int
@@ -89,6 +90,7 @@ class FittedState(BaseEstimator):
             "module_": trained.module,
             "history_": trained.history,
             "n_iter_": len(trained.history),
+            "fast_step_": trained.net is not None and trained.net.is_fast,
             "best_epoch_": trained.best_epoch,
             "_recipe": trained.recipe,
             "_totals": trained.totals,

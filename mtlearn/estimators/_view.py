@@ -225,7 +225,7 @@ def find_net(fitted: Any) -> tuple[Predictions, list[Any]]:
         if hasattr(inner, "best_estimator_"):
             inner = inner.best_estimator_
         elif isinstance(inner, Pipeline):
-            steps += [inner[:-1]] if len(inner) > 1 else []
+            steps += [step for _, step in inner.steps[:-1] if hasattr(step, "transform")]
             inner = inner[-1]
         else:
             raise TypeError(

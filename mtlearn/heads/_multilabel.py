@@ -104,7 +104,7 @@ class MultiLabel(ClassHead):
         one = 1.0 if self.pos_weight is None else self.pos_weight
         self.pos_weight_ = _per_label("pos_weight", one, n_labels, upper=np.inf)
         kinds = [np.unique(column[w > 0]) for column, w in zip(cells.T, weight.T, strict=True)]
-        self.dtype_ = y.dtype if y.dtype.kind in "biu" else np.dtype(np.int64)
+        self.dtype_ = (y.dtype if y.dtype.kind in "biu" else np.dtype(np.int64)).str
         self.varies_ = np.array([more_to_come or len(kind) == 2 for kind in kinds])
         self.constant_ = np.array([kind[0] for kind in kinds])
         self.is_constant_ = not self.varies_.any()

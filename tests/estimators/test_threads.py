@@ -1,11 +1,13 @@
 """The same bytes whatever runs beside: processes, threads, hash seeds, the order of names."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from joblib import Parallel, delayed
 
 from mtlearn import MultiOutputNet, Targets
+from mtlearn.heads import Classification, MultiLabel, Regression
 from mtlearn.trunks import MLP
 
 pytestmark = pytest.mark.slow
@@ -51,42 +54,79 @@ def digest_of(predicted):
     return digest.hexdigest()
 
 
-def fit_and_digest(seed, turned=False):
+NAMES = ("price", "kind", "tags", "pair")
+HEADS = {
+    "price": Regression("huber"),
+    "kind": Classification(hidden_layer_sizes=(3,)),
+    "tags": MultiLabel(),
+    "pair": Regression(),
+}
+LOSS_WEIGHTS = {"price": 2.0, "kind": 0.3, "tags": 1.0, "pair": 0.1}
+SEEDS = (0, 1, 2)
+
+
+def fit_and_digest(seed, names=NAMES):
+    """Fit with every dict in the order of `names`, and return the digest of what is predicted."""
     X, y = make_data()
-    y = dict(reversed(y.items())) if turned else y
-    weights = {"kind": 0.3, "price": 2.0}
-    weights = dict(reversed(weights.items())) if turned else weights
-    return digest(make_net(random_state=seed, loss_weights=weights).fit(X, Targets(y)), X)
-
-
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_parallel_jobs_predict_the_same_bytes(backend, n_jobs):
-    alone = [fit_and_digest(seed) for seed in range(4)]
-    assert len(set(alone)) == 4
-    jobs = (delayed(fit_and_digest)(seed) for seed in range(4))
-    assert Parallel(n_jobs=n_jobs, backend=backend)(jobs) == alone
-
-
-def test_the_order_of_names_changes_no_byte():
-    assert fit_and_digest(3, turned=True) == fit_and_digest(3)
-
-
-def test_the_hash_seed_changes_no_byte():
-    code = (
-        "import runpy, sys; names = runpy.run_path(sys.argv[1]); print(names['fit_and_digest'](3))"
+    weight = np.random.default_rng(1).uniform(0.1, 2, size=(len(NAMES), len(X)))
+    weights = dict(zip(NAMES, weight, strict=True))
+    y, weights, heads, loss_weights = (
+        {name: given[name] for name in names} for given in (y, weights, HEADS, LOSS_WEIGHTS)
     )
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, __file__],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            stdout=subprocess.PIPE,
-            text=True,
+    net = make_net(random_state=seed, heads=heads, loss_weights=loss_weights)
+    return digest(net.fit(X, Targets(y), weights), X)
+
+
+def digests_of_all_ways():
+    """Return the digests of the same fits in processes and threads, in two orders of names."""
+    return {
+        f"{backend}, n_jobs={n_jobs}, {names}": Parallel(n_jobs=n_jobs, backend=backend)(
+            delayed(fit_and_digest)(seed, names) for seed in SEEDS
         )
-        for seed in ("0", "1", "4242")
-    ]
-    found = [run.communicate(timeout=120)[0].strip() for run in runs]
-    assert found == [fit_and_digest(3)] * 3
+        for backend in ("loky", "threading")
+        for n_jobs in (1, 2)
+        for names in (NAMES, NAMES[::-1])
+    }
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The digests of the fits one after the other, here."""
+    found = [fit_and_digest(seed) for seed in SEEDS]
+    assert len(set(found)) == len(SEEDS)
+    return found
+
+
+def test_processes_and_threads_predict_the_same_bytes(alone):
+    found = digests_of_all_ways()
+    assert len(found) == 8
+    assert found == dict.fromkeys(found, alone)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "42", "4242", "4294967295"])
+def test_the_hash_seed_changes_no_byte(alone, hash_seed):
+    code = (
+        "import json, runpy, sys\n"
+        "names = runpy.run_path(sys.argv[1])\n"
+        "print(json.dumps([hash('price'), names['digests_of_all_ways']()]))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, __file__],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    own_hash, digests = json.loads(found.stdout)
+    same_seed = os.environ.get("PYTHONHASHSEED") == hash_seed
+    assert (own_hash == hash("price")) is same_seed  # the seed has arrived
+    assert len(digests) == 8
+    assert digests == dict.fromkeys(digests, alone)
+
+
+def test_the_order_of_names_changes_no_byte(alone):
+    assert {fit_and_digest(SEEDS[0], names) for names in permutations(NAMES)} == {alone[0]}
 
 
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
