@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "dense"]
+__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "Squeeze", "dense"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -47,15 +47,17 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` in evaluation, and with a share of zeros in training."""
-        if not self.training or self.p == 0:
-            return x
+        return x * self.draw(x) if self.training and self.p else x
+
+    def draw(self, x: Tensor) -> Tensor:
+        """Return the factors of the next batch, of the shape of `x`: 0 or ``1 / (1 - p)``."""
         if self._generator is None or self._generator.device != x.device:
             self._generator = torch.Generator(x.device).manual_seed(self._seed)
             state = self._state
             if state is not None and len(state) == len(self._generator.get_state()):
                 self._generator.set_state(state)  # unless it comes from another kind of device
         keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self._generator)
-        return x * keep.div_(1 - self.p)
+        return keep.div_(1 - self.p)
 
     def generator_state(self) -> Tensor | None:
         """Return the state of the generator; None before its first draw."""
@@ -64,6 +66,13 @@ class Dropout(nn.Module):
     def set_generator_state(self, state: Tensor | None) -> None:
         """Set what the generator draws next; None for its beginning."""
         self._generator, self._state = None, state
+
+
+class Squeeze(nn.Module):
+    """Drop the last dimension. Shape: (n_samples, 1) to (n_samples,)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze(-1)
 
 
 def dense(

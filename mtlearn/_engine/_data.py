@@ -104,23 +104,33 @@ class TrainingData(Dataset):
         assert self.rows is not None
         return dict(self.rows.targets)
 
+    @property
+    def n_numbers_per_row(self) -> int:
+        """How many numbers the inputs of a row are."""
+        parts = [self.inputs] if isinstance(self.inputs, Tensor) else self.inputs.values()
+        return sum(part[:1].numel() for part in parts)
+
     def __len__(self) -> int:
         inputs = self.inputs
         if self.index is not None:
             return len(self.index)
         return len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
-    def __getitem__(self, rows: Tensor) -> tuple[Batch, dict[str, Labels]]:
+    def __getitem__(self, rows: Tensor | slice) -> tuple[Batch, dict[str, Labels]]:
         labels = {
             name: Labels(target[rows], weight[rows])
             for name, (target, weight) in self.labels.items()
         }
+        return self.inputs_at(rows), labels
+
+    def inputs_at(self, rows: Tensor | slice) -> Batch:
+        """Return some of the rows without their labels."""
         if self.index is not None:
             rows = self.index[rows]
         inputs = self.inputs
         if isinstance(inputs, Tensor):
-            return self._cast(inputs[rows]), labels
-        return {name: self._cast(part[rows]) for name, part in inputs.items()}, labels
+            return self._cast(inputs[rows])
+        return {name: self._cast(part[rows]) for name, part in inputs.items()}
 
     def _cast(self, batch: Tensor) -> Tensor:
         return batch if self.dtype is None else batch.to(self.dtype)
@@ -173,13 +183,23 @@ class Batches:
         self.skip_single_row = skip_single_row
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Labels]]]:
+        for rows, _ in self.in_chunks(1):
+            yield self.dataset[rows]
+
+    def in_chunks(self, n_batches: int) -> Iterator[tuple[Tensor | slice, list[int]]]:
+        """Return the rows of several batches at a time, and the sizes of these batches."""
         n_rows = len(self.dataset)
-        order = torch.arange(n_rows)
+        order = None
         if self.generator is not None:
             order = torch.randperm(n_rows, generator=self.generator)
-        for rows in order.split(self.batch_size):
-            if not (self.skip_single_row and len(rows) == 1):
-                yield self.dataset[rows]
+        if self.skip_single_row and n_rows % self.batch_size == 1:
+            n_rows -= 1
+        step = n_batches * self.batch_size
+        for start in range(0, n_rows, step):
+            end = min(start + step, n_rows)
+            full, rest = divmod(end - start, self.batch_size)
+            sizes = [self.batch_size] * full + [rest] * (rest > 0)
+            yield slice(start, end) if order is None else order[start:end], sizes
 
 
 def training_data(

@@ -7,26 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
 from mtlearn._engine._data import Batches
+from mtlearn._engine._fast_step import FastStep, Listener, can_be_fast
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
-from mtlearn._engine._optimizers import check_optimizer, find_groups, find_optimizer, refuse_lbfgs
 from mtlearn._engine._predict import raw_outputs
 from mtlearn._engine._stopping import Diverged, StopTraining
 from mtlearn._interrupts import Interrupts
-from mtlearn._random import part_seed
 from mtlearn._typing import Array
-from mtlearn._validation import check_known
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 
-__all__ = ["LOSS_LIMIT", "Net", "make_net"]
+__all__ = ["LOSS_LIMIT", "Net"]
 
 LOSS_LIMIT = 1e6
-ROWS_AT_ONCE = 2**13
 
 
 class Net(NeuralNet):
@@ -54,6 +51,8 @@ class Net(NeuralNet):
         Whether to record each batch in the history, as skorch's own callbacks expect it.
     record_rate : bool
         Whether to record the learning rate at the beginning of each epoch.
+    fast_step : bool or "auto"
+        Whether gradients are computed by formula where one is known.
     **kwargs : Any
         What skorch's NeuralNet takes.
     """
@@ -68,6 +67,7 @@ class Net(NeuralNet):
         loss_limit: float = LOSS_LIMIT,
         keep_batches: bool = False,
         record_rate: bool = False,
+        fast_step: bool | str = "auto",
         **kwargs: Any,
     ) -> None:
         self.interrupts = Interrupts()
@@ -76,6 +76,9 @@ class Net(NeuralNet):
         self.reusable = True
         self.first_rates: list[float] = []
         self._best_losses: dict[str, float] = {}
+        self._step: FastStep | None = None
+        self.is_fast = False
+        self.fast_step = fast_step
         self.heads = heads or {}
         self.alpha = alpha
         self.loss_limit = loss_limit
@@ -146,7 +149,7 @@ class Net(NeuralNet):
         training: bool,
         prefix: str,
         step_fn: Callable[..., dict[str, Any]],
-        **fit_params: Any,
+        **_fit_params: Any,
     ) -> None:
         """Run all batches, then record the mean losses of the epoch.
 
@@ -165,24 +168,85 @@ class Net(NeuralNet):
         self.criterion_.train(training)
         for part in self.frozen:
             part.training = False
+        stops = self._is_interrupted if training else bool
+        step = self._find_step() if training else None
+        if step is None:
+            terms, sizes = self._eager_epoch(iterator, training, prefix, step_fn, stops)
+        else:
+            listener = self._listener(prefix) if self._listens() else None
+            terms, sizes = step.epoch(iterator, stops=stops, listener=listener)
+        self.history.record(f"{prefix}_batch_count", len(sizes))
+        by_batch = terms.to("cpu", torch.float64)
+        self._record(prefix, by_batch, torch.tensor(sizes), iterator.dataset.labels)
+        if stops():
+            raise StopTraining
+
+    def release(self) -> None:
+        """Let go of what only a training needs."""
+        self.train_split = None
+        if self._step is not None:
+            self._step.release()
+
+    def _eager_epoch(
+        self,
+        iterator: Batches,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        stops: Callable[[], bool],
+    ) -> tuple[Tensor, list[int]]:
+        """Run all batches by autograd; return the terms and the number of rows of each."""
         terms, sizes = [], []
-        interrupted = False
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
+            step = step_fn(batch)
             terms.append(step["terms"])
-            sizes.append(len(next(iter(batch[1].values())).target))
-            if self.keep_batches:
-                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                self.history.record_batch(f"{prefix}_batch_size", sizes[-1])
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-            if interrupted := training and self.interrupts.received is not None:
+            sizes.append(_n_rows(batch))
+            self._end_batch(batch, step, training, prefix)
+            if stops():
                 break
-        self.history.record(f"{prefix}_batch_count", len(sizes))
-        by_batch = torch.stack(terms).to("cpu", torch.float64)
-        self._record(prefix, by_batch, torch.tensor(sizes), iterator.dataset.labels)
-        if interrupted:
-            raise StopTraining
+        return torch.stack(terms), sizes
+
+    def _end_batch(self, batch: Any, step: dict[str, Any], training: bool, prefix: str) -> None:
+        if self.keep_batches:
+            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+            self.history.record_batch(f"{prefix}_batch_size", _n_rows(batch))
+        self.notify("on_batch_end", batch=batch, training=training, **step)
+
+    def _find_step(self) -> FastStep | None:
+        """Return the step by formulas; None if autograd is wanted or needed."""
+        if self._step is not None and self._step.is_valid():
+            return self._step
+        self._step = None
+        self.is_fast = self.fast_step is not False and can_be_fast(self.module_, self.optimizer_)
+        if self.is_fast:
+            raw_shapes = {name: self.heads[name].raw_shape_ for name in self.criterion_.names}
+            self._step = FastStep(
+                self.module_, self.criterion_, raw_shapes, self.optimizer_, self.alpha
+            )
+        return self._step
+
+    def _listens(self) -> bool:
+        """Tell whether a callback wants to see batches."""
+        methods = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+        return self.keep_batches or any(
+            getattr(type(callback), method) is not getattr(Callback, method)
+            for _, callback in self.callbacks_
+            for method in methods
+        )
+
+    def _listener(self, prefix: str) -> Listener:
+        parameters = list(self.module_.named_parameters())
+        return Listener(
+            lambda batch: self.notify("on_batch_begin", batch=batch, training=True),
+            lambda batch: self.notify(
+                "on_grad_computed", named_parameters=parameters, batch=batch, training=True
+            ),
+            lambda batch, step: self._end_batch(batch, step, True, prefix),
+        )
+
+    def _is_interrupted(self) -> bool:
+        return self.interrupts.received is not None
 
     def _scheduled_rate(self) -> float:
         """Return the learning rate of a part without a rate of its own."""
@@ -255,67 +319,5 @@ class Net(NeuralNet):
         return raw
 
 
-def make_net(
-    module: MultiOutputModule,
-    objective: Objective,
-    *,
-    heads: Mapping[str, Head],
-    optimizer: str | Callable[..., Any],
-    optimizer_params: Mapping[str, Any],
-    param_groups: Mapping[str, Mapping[str, Any]],
-    learning_rate: float,
-    alpha: float,
-    batch_size: int,
-    max_epochs: int,
-    shuffle: bool,
-    loss_limit: float,
-    callbacks: Sequence[Any],
-    keep_batches: bool,
-    record_rate: bool,
-    device: str,
-    verbose: int,
-    seed: int,
-) -> Net:
-    """Return an initialized net for the network, ready for ``partial_fit`` on TrainingData."""
-    check_optimizer(optimizer, optimizer_params)
-    net = Net(
-        module,
-        objective,
-        heads=heads,
-        alpha=alpha,
-        loss_limit=loss_limit,
-        keep_batches=keep_batches,
-        record_rate=record_rate,
-        optimizer=find_optimizer(optimizer),
-        lr=learning_rate,
-        batch_size=batch_size,
-        max_epochs=max_epochs,
-        callbacks=list(callbacks),
-        train_split=None,
-        use_caching=False,
-        iterator_train=Batches,
-        iterator_train__generator=torch.Generator().manual_seed(part_seed(seed, "batches")),
-        iterator_train__shuffle=shuffle,
-        iterator_train__skip_single_row=module.normalizes_batches,
-        iterator_valid=Batches,
-        iterator_valid__batch_size=ROWS_AT_ONCE,
-        device=device,
-        verbose=verbose,
-        optimizer__param_groups=find_groups(module, param_groups, heads),
-        **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
-    )
-    try:
-        net.initialize()
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"`optimizer` could not be made with {dict(optimizer_params)} as `optimizer_params`. "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    refuse_lbfgs(net.optimizer_)
-    if not isinstance(net.optimizer_, torch.optim.Optimizer):
-        raise ValueError(f"`optimizer` must make an optimizer of torch. Got {net.optimizer_!r}.")
-    net.first_rates = [group["lr"] for group in net.optimizer_.param_groups]
-    known = net.optimizer_.defaults
-    for part, settings in param_groups.items():
-        check_known(settings, known, subject=f"`param_groups[{part!r}]`", noun="setting")
-    return net
+def _n_rows(batch: Any) -> int:
+    return len(next(iter(batch[1].values())).target)

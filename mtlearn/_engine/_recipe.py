@@ -10,8 +10,9 @@ import torch
 from skorch.callbacks import Callback
 
 from mtlearn._engine._data import count_batches
+from mtlearn._engine._make_net import make_net
 from mtlearn._engine._module import MultiOutputModule, build_module
-from mtlearn._engine._net import LOSS_LIMIT, Net, make_net
+from mtlearn._engine._net import LOSS_LIMIT, Net
 from mtlearn._engine._objective import Objective
 from mtlearn._engine._progress import ProgressBar
 from mtlearn._engine._schedules import make_schedule
@@ -55,6 +56,7 @@ class Recipe:
     param_groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learning_rate_schedule: str | None = None
     shuffle: bool = True
+    fast_step: bool | str = "auto"
     monitor: str = "train_loss"
     outputs: tuple[str, ...] | None = None
 
@@ -134,6 +136,7 @@ class Recipe:
             callbacks=[*callbacks, *own],
             keep_batches=any(getattr(c, "needs_batches", True) for c in callbacks),
             record_rate=self.learning_rate_schedule is not None,
+            fast_step=self.fast_step,
             device=self.device,
             verbose=0 if isinstance(self.verbose, str) else int(self.verbose),
             seed=self.seed,

@@ -245,7 +245,7 @@ def _run(
     net.history_ = history  # a callback may have loaded an older one with its weights
     if error is not None and not best:
         raise error
-    net.train_split = None  # the net outlives the fit, its data need not
+    net.release()  # it outlives the fit, its data need not
     dict(net.callbacks_)["last_epochs"].forget()
     if net.interrupts.received is not None:
         net.interrupts.handled = True

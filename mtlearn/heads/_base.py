@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from mtlearn._layers import dense
+from mtlearn._layers import Squeeze, dense
 from mtlearn._params import Part
 from mtlearn._typing import Array, Floats
 
@@ -150,7 +150,7 @@ class Head(Part, ABC):
         layers = dense(n_features, sizes)
         layers.append(nn.Linear([n_features, *sizes][-1], int(np.prod(self.raw_shape_))))
         if self.raw_shape_ == ():
-            layers.append(_Squeeze())
+            layers.append(Squeeze())
         return nn.Sequential(*layers)
 
     def set_baseline(self, constant_loss: float, *, normalize: bool) -> None:
@@ -194,10 +194,3 @@ class ClassHead(Head):
 
         The shape is (n_samples, n_classes).
         """
-
-
-class _Squeeze(nn.Module):
-    """Drop the last dimension. Shape: (n_samples, 1) to (n_samples,)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.squeeze(-1)

@@ -7,8 +7,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 from mtlearn._engine._data import Batches, Rows, training_data
+from mtlearn._engine._make_net import make_net
 from mtlearn._engine._module import build_module
-from mtlearn._engine._net import make_net
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import Classification, Regression
@@ -32,6 +32,7 @@ def make(trunk=None, **changes):
         "shuffle": True,
         "keep_batches": False,
         "record_rate": False,
+        "fast_step": "auto",
         "learning_rate": 0.05,
         "alpha": 0.01,
         "batch_size": 10,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mtlearn._engine._data import Rows, training_data
+from mtlearn._engine._make_net import make_net
 from mtlearn._engine._module import build_module
-from mtlearn._engine._net import make_net
 from mtlearn._engine._objective import Objective
 from mtlearn._engine._optimizers import OPTIMIZERS
 from mtlearn._engine._resume import load_training_state, set_dropout_states, training_state
@@ -43,6 +43,7 @@ def make(seed=0, dtype=torch.float64, **changes):
         "shuffle": True,
         "keep_batches": False,
         "record_rate": False,
+        "fast_step": "auto",
         "learning_rate": 0.05,
         "alpha": 0.01,
         "batch_size": 10,

@@ -1,0 +1,208 @@
+"""Gradients of losses by formula, for several outputs with the same kind of loss at once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AnyLoss", "LossFormula", "loss_kind", "make_loss_formula"]
+
+
+class LossFormula(ABC):
+    """The losses of some outputs of one kind, and their gradients.
+
+    The raw values of the outputs are the columns of one matrix. The number of rows is the last
+    but one axis; models that are trained side by side are an axis before it.
+
+    Parameters
+    ----------
+    losses : sequence of torch.nn.Module
+        The loss of each output.
+
+    Attributes
+    ----------
+    raw_per_label : int
+        How many raw values belong to a label.
+    """
+
+    def __init__(self, losses: Sequence[nn.Module]) -> None:
+        self.loss: Any = losses[0]
+        self.raw_per_label = 1
+
+    @abstractmethod
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        """Return what the gradient needs of many rows, from their labels and weights."""
+
+    @abstractmethod
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        """Write the gradient of the weighted sum of the losses of a batch to `out`."""
+
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each label, in the shape of `target`."""
+        return self.loss(raw, target)
+
+
+class SquaredError(LossFormula):
+    """Squared differences."""
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return target, 2 * weight
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        target, twice = prepared
+        torch.sub(raw, target, out=out).mul_(twice)
+
+
+class AbsoluteError(LossFormula):
+    """Absolute differences; at the target itself the gradient is 0."""
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return target, weight
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        target, weight = prepared
+        torch.sub(raw, target, out=out).sign_().mul_(weight)
+
+
+class Huber(LossFormula):
+    """Squared differences up to `delta`, linear ones beyond."""
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return target, weight
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        target, weight = prepared
+        delta = self.loss.delta
+        torch.sub(raw, target, out=out).clamp_(-delta, delta).mul_(weight)
+
+
+class BinaryCrossEntropy(LossFormula):
+    r"""Cross-entropy of a logit :math:`f` with :math:`t`, where ones have the weight :math:`p`.
+
+    Its gradient is :math:`\sigma(f)\,(1 - t + p t) - p t`.
+    """
+
+    def __init__(self, losses: Sequence[nn.Module]) -> None:
+        super().__init__(losses)
+        weights = [loss.pos_weight for loss in losses]
+        self._pos_weight = None if weights[0] is None else torch.cat(weights)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        ones = target if self._pos_weight is None else target * self._pos_weight
+        return (1 - target + ones) * weight, ones * weight
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        factor, shift = prepared
+        torch.sigmoid(raw, out=out).mul_(factor).sub_(shift)
+
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(
+            raw, target, pos_weight=self._pos_weight, reduction="none"
+        )
+
+
+class CrossEntropy(LossFormula):
+    r"""Cross-entropy of the softmax of :math:`C` logits with a class, smoothed by :math:`\epsilon`.
+
+    Its gradient is the softmax less :math:`1 - \epsilon` at the class and :math:`\epsilon / C`
+    everywhere.
+    """
+
+    def __init__(self, losses: Sequence[nn.Module], n_classes: int) -> None:
+        super().__init__(losses)
+        self.raw_per_label = n_classes
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        smoothing = self.loss.label_smoothing
+        weight = weight.unsqueeze(-1)
+        wanted = (weight * (smoothing / self.raw_per_label)).repeat_interleave(
+            self.raw_per_label, -1
+        )
+        codes = target.unsqueeze(-1)
+        wanted.scatter_add_(-1, codes, weight * (1 - smoothing))
+        return weight, wanted
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        weight, wanted = prepared
+        shape = wanted.shape
+        share = torch.softmax(raw.view(shape), -1).mul_(weight).sub_(wanted)
+        out.view(shape).copy_(share)
+
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        return self.loss(raw.reshape(-1, self.raw_per_label), target.reshape(-1)).view(target.shape)
+
+
+class AnyLoss(LossFormula):
+    """The loss of one output, left to autograd; it is computed once for each batch.
+
+    Parameters
+    ----------
+    losses : sequence of torch.nn.Module
+        The loss.
+    raw_shape : tuple of int
+        The shape of the raw values of one row.
+    """
+
+    def __init__(self, losses: Sequence[nn.Module], raw_shape: tuple[int, ...]) -> None:
+        super().__init__(losses)
+        self._raw_shape = raw_shape
+        self._found: list[Tensor] = []
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        self._found = []
+        return target, weight
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        target, weight = prepared
+        with torch.enable_grad():
+            raw = raw.detach().requires_grad_()
+            losses = self.loss(raw.reshape(len(raw), *self._raw_shape), target)
+        self._found.append(losses.detach())
+        if losses.requires_grad:
+            out.copy_(torch.autograd.grad(losses, raw, weight)[0])
+        else:
+            out.zero_()
+
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:  # noqa: ARG002
+        """Return what `gradient` found for the last rows."""
+        return torch.cat(self._found)[-len(raw) :]
+
+
+FORMULAS: dict[type[nn.Module], type[LossFormula]] = {
+    nn.BCEWithLogitsLoss: BinaryCrossEntropy,
+    nn.HuberLoss: Huber,
+    nn.L1Loss: AbsoluteError,
+    nn.MSELoss: SquaredError,
+}
+
+
+def loss_kind(loss: nn.Module, n_raw: int) -> tuple[Any, ...] | None:
+    """Return what losses have in common that one formula computes; None for one without."""
+    if getattr(loss, "reduction", None) != "none":
+        return None
+    name = type(loss).__name__
+    if type(loss) is nn.CrossEntropyLoss:
+        plain = loss.weight is None and loss.ignore_index < 0
+        return (name, n_raw, loss.label_smoothing) if plain else None
+    if type(loss) is nn.BCEWithLogitsLoss:
+        return (name, loss.pos_weight is None) if loss.weight is None else None
+    if type(loss) is nn.HuberLoss:
+        return name, loss.delta
+    return (name,) if type(loss) in FORMULAS else None
+
+
+def make_loss_formula(losses: Sequence[nn.Module], n_raw: int) -> LossFormula:
+    """Return the formula of losses of one kind.
+
+    Parameters
+    ----------
+    losses : sequence of torch.nn.Module
+        The loss of each output.
+    n_raw : int
+        How many raw values of a row each output has, if they are those of classes.
+    """
+    if type(losses[0]) is nn.CrossEntropyLoss:
+        return CrossEntropy(losses, n_raw)
+    return FORMULAS[type(losses[0])](losses)
