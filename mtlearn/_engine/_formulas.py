@@ -165,6 +165,8 @@ class Autograd(Formula):
                 assert isinstance(x, Tensor)
                 x = x.detach().requires_grad_()
                 self._inputs = [x]
+            # A layer may work in place, on what others still need.
+            x = x.clone() if isinstance(x, Tensor) else {name: t.clone() for name, t in x.items()}
             y = self._layer(x)
         if isinstance(y, Tensor):
             self._y = {"": y}

@@ -1,0 +1,272 @@
+"""The step by formulas is the step by autograd, but for rounding."""
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, GradientNormClipping
+from torch import nn
+
+from mtlearn import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
+from mtlearn.heads import Classification, MultiLabel, Regression
+from mtlearn.trunks import MLP
+
+N = 83
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, 5))
+PRICE = 100 + 30 * X[:, 0] * X[:, 1]
+PRICE[::4] = np.nan
+Y = {
+    "price": PRICE,
+    "pair": np.column_stack([X[:, 1], 1e3 * X[:, 2] ** 2]),
+    "kind": np.digitize(X[:, 3], [-0.5, 0.5]),
+    "other": np.digitize(X[:, 4] - X[:, 0], [-0.5, 0.5]),
+    "flag": np.where(X[:, 0] > X[:, 1], "yes", "no"),
+    "tags": (X[:, :3] + 0.5 * RNG.normal(size=(N, 3)) > 0).astype(int),
+}
+WEIGHT = {"price": RNG.uniform(0, 2, N), "kind": RNG.uniform(0.5, 2, N)}
+
+
+class TwoTaps(nn.Module):
+    """A trunk without a formula that returns two tensors."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.low, self.high = nn.Linear(n_features, 6), nn.Linear(6, 4)
+
+    def forward(self, x):
+        low = self.low(x).tanh()
+        return {"low": low, "high": self.high(low).relu()}
+
+
+class Quartic(nn.Module):
+    def forward(self, raw, target):
+        return (raw - target) ** 4 / 4
+
+
+def make(**params):
+    settings = {
+        "trunk": MLP((8, 6)),
+        "loss_weights": {"price": 0.5, "kind": 2.0, "tags": 0.3},
+        "missing_targets": "ignore",
+        "batch_size": 20,
+        "max_epochs": 20,  # of 5 steps
+        "early_stopping": False,
+        "random_state": 0,
+    }
+    return MultiOutputNet(**settings | params)
+
+
+def check_equal(fast, slow, dtype):
+    """Compare what 100 steps left."""
+    assert fast.fast_step_
+    assert not slow.fast_step_
+    tolerance = 1e-10 if dtype == "float64" else 1e-5
+    assert [row.keys() for row in fast.history_] == [row.keys() for row in slow.history_]
+    found = np.array([list(row.values()) for row in fast.history_])
+    expected = np.array([list(row.values()) for row in slow.history_])
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    for ours, theirs in zip(fast.module_.parameters(), slow.module_.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+SETTINGS = {
+    "plain": {},
+    "no penalty": {"alpha": 0.0},
+    "much penalty": {"alpha": 0.1},
+    "raw losses": {"normalize_losses": False, "learning_rate": 1e-5},
+    "dropout": {"trunk": MLP((8, 6), dropout=0.3)},
+    "layer norm": {"trunk": MLP((8, 6), normalization="layer")},
+    # Adam would make steps of the rounding in the gradient of a bias, which has none here.
+    "batch norm": {"trunk": MLP((8, 6), normalization="batch"), "optimizer": "sgd"},
+    "no layers": {"trunk": MLP(())},
+    "one step an epoch": {"batch_size": 200, "max_epochs": 100},
+    "single rows": {"batch_size": 1, "max_epochs": 1},
+    "last batch of one row": {"batch_size": 41, "max_epochs": 33},
+    "in order": {"shuffle": False},
+    "adamw": {"optimizer": "adamw", "optimizer_params": {"weight_decay": 0.1}},
+    "sgd": {"optimizer": "sgd", "optimizer_params": {"momentum": 0.9}, "learning_rate": 0.01},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "slow Adam": {"optimizer": torch.optim.Adam},
+    "groups": {"param_groups": {"trunk": {"lr": 1e-4}, "kind": {"lr": 0.0}}},
+    "frozen trunk": {"param_groups": {"trunk": {"lr": 0.0}}},
+    "part of it frozen": {"param_groups": {"trunk.0": {"lr": 0.0}, "price": {"lr": 0.01}}},
+    "cosine": {"learning_rate_schedule": "cosine"},
+    "onecycle": {"learning_rate_schedule": "onecycle"},
+    "plateau": {"learning_rate_schedule": "plateau", "n_iter_no_change": 1},
+    "early stopping": {"early_stopping": True},
+    "heads": {
+        "heads": {
+            "price": Regression("huber", hidden_layer_sizes=(4,)),
+            "pair": Regression("absolute_error"),
+            "kind": Classification(label_smoothing=0.1, class_weight="balanced"),
+            "tags": MultiLabel(pos_weight=2.0),
+        }
+    },
+    "own loss": {"heads": {"price": Regression(Quartic()), "pair": Regression(Quartic())}},
+    "own trunk": {
+        "trunk": TwoTaps,
+        "heads": {
+            name: Regression(at="low") if name in ("price", "pair") else head(at="high")
+            for name, head in {
+                "price": Regression,
+                "pair": Regression,
+                "kind": Classification,
+                "other": Classification,
+                "flag": Classification,
+                "tags": MultiLabel,
+            }.items()
+        },
+    },
+    **{name: {"trunk": MLP((8,), activation=name)} for name in ("elu", "gelu", "silu", "tanh")},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_hundred_steps_agree_with_autograd(name, dtype):
+    fits = [
+        make(dtype=dtype, fast_step=fast, **SETTINGS[name]).fit(X, Y, WEIGHT)
+        for fast in ("auto", False)
+    ]
+    check_equal(*fits, dtype)
+
+
+def test_many_outputs_agree_with_autograd():
+    y = {f"number {i}": X @ RNG.normal(size=5) for i in range(10)}
+    y |= {f"kind {i}": np.digitize(X @ RNG.normal(size=5), [-1, 1]) for i in range(10)}
+    weights = {name: 0.1 * i for i, name in enumerate(y)}
+    fits = [make(loss_weights=weights, fast_step=fast).fit(X, y) for fast in (True, False)]
+    check_equal(*fits, "float64")
+
+
+def test_streams_agree_with_autograd():
+    fits = [make(fast_step=fast) for fast in (True, False)]
+    for net in fits:
+        for rows in np.array_split(np.arange(N), [10, 11, 40]):
+            y = {name: labels[rows] for name, labels in Y.items()}
+            net.partial_fit(X[rows], y, classes={"kind": [0, 1, 2], "other": [0, 1, 2]})
+    check_equal(*fits, "float64")
+
+
+def test_warm_fits_agree_with_autograd_and_may_change_the_step():
+    fits = [make(warm_start=True, max_epochs=5, fast_step=fast) for fast in (True, False)]
+    for net in fits:
+        net.fit(X, Y).fit(X, Y)
+    check_equal(*fits, "float64")
+    changed = make(warm_start=True, max_epochs=5, fast_step=False).fit(X, Y)
+    check_equal(changed.set_params(fast_step=True).fit(X, Y), fits[1], "float64")
+
+
+class Watcher(Callback):
+    """Notes all that a callback is told of batches."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def __sklearn_clone__(self):
+        return self
+
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        if training:
+            self.seen.append((batch[0], {name: labels.target for name, labels in batch[1].items()}))
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        self.seen.append({name: p.grad.clone() for name, p in named_parameters})
+
+    def on_batch_end(self, net, training=None, loss=None, y_pred=None, **kwargs):
+        if training:
+            raw = {name: values.detach() for name, values in y_pred.items()}
+            self.seen.append((loss.detach(), raw))
+
+
+def test_callbacks_see_batches_gradients_and_losses_as_with_autograd():
+    seen = {True: [], False: []}
+    for fast in seen:
+        net = make(fast_step=fast, max_epochs=2, callbacks=[Watcher(seen[fast])]).fit(X, Y, WEIGHT)
+        assert net.fast_step_ == fast
+    assert len(seen[True]) == 2 * 5 * 3
+    for ours, theirs in zip(seen[True], seen[False], strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_clipped_gradients_are_what_the_optimizer_takes():
+    fits = [
+        make(fast_step=fast, callbacks=[GradientNormClipping(0.05)]).fit(X, Y)
+        for fast in (True, False)
+    ]
+    check_equal(*fits, "float64")
+    free = make(fast_step=True).fit(X, Y)
+    assert abs(free.history_[-1]["loss"] - fits[0].history_[-1]["loss"]) > 1e-3
+
+
+def test_a_stop_between_batches_keeps_the_steps_until_then():
+    class Stop(Callback):
+        def on_batch_end(self, net, training=None, **kwargs):
+            if training and len(net.history) == 2:
+                raise KeyboardInterrupt
+
+    fits = [make(fast_step=fast, callbacks=[Stop]).fit(X, Y) for fast in (True, False)]
+    check_equal(*fits, "float64")
+    assert fits[0].n_iter_ == 1
+
+
+def test_a_network_without_a_formula_is_refused_if_they_are_asked_for():
+    with pytest.raises(ValueError, match=r"`fast_step` True needs a formula.*\['BatchNorm1d'\]"):
+        make(trunk=MLP(normalization="batch"), fast_step=True).fit(X, Y)
+    heads = {"price": Regression(Quartic())}
+    with pytest.raises(ValueError, match=r"none for \['CustomLoss'\].*fast_step='auto'"):
+        make(heads=heads, fast_step=True).fit(X, Y)
+
+
+def test_hooks_are_called_because_autograd_takes_over():
+    calls = []
+
+    def build(n_features):
+        trunk = nn.Sequential(nn.Linear(n_features, 4), nn.ReLU())
+        trunk[0].register_forward_hook(lambda *_: calls.append(1))
+        return trunk
+
+    net = make(trunk=build, max_epochs=2).fit(X, Y)
+    assert not net.fast_step_
+    assert len(calls) >= 2 * 5
+
+
+def test_an_optimizer_of_ones_own_may_compute_the_loss_itself():
+    class Own(torch.optim.SGD):
+        def step(self, closure=None):
+            assert closure is not None
+            return super().step(closure)
+
+    net = make(optimizer=Own).fit(X, Y)
+    assert not net.fast_step_
+
+
+@pytest.mark.parametrize("fast", ["auto", True, False])
+def test_arrays_take_the_parameter_too(fast):
+    assert MultiOutputNetRegressor(fast_step=fast, max_epochs=1).fit(X, X[:, 0]).fast_step_ == bool(
+        fast
+    )
+    net = MultiOutputNetClassifier(fast_step=fast, max_epochs=1).fit(X, Y["kind"])
+    assert net.fast_step_ == bool(fast)
+
+
+def test_the_users_rows_are_not_changed_by_a_layer_that_works_in_place():
+    rows = X.copy()
+    net = make(trunk=nn.Sequential(nn.SiLU(inplace=True), nn.Linear(5, 4)), shuffle=False)
+    net.fit(rows, Y)
+    np.testing.assert_array_equal(rows, X)
+
+
+def test_callbacks_may_freeze_a_layer_for_some_epochs():
+    class Freeze(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            net.module_.trunk[0].requires_grad_(len(net.history) % 2 == 0)
+
+    fits = [make(fast_step=fast, callbacks=[Freeze]).fit(X, Y) for fast in (True, False)]
+    check_equal(*fits, "float64")
+
+
+def test_constant_and_dropped_outputs_need_no_step():
+    net = make(loss_weights={"kind": 0.0}).fit(X, Y | {"pair": np.ones(N)})
+    reference = make(fast_step=False, loss_weights={"kind": 0.0}).fit(X, Y | {"pair": np.ones(N)})
+    check_equal(net, reference, "float64")
