@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 __all__ = [
     "ACTIVATION_GRADIENTS",
     "fused_adam",
     "has_hooks",
+    "has_step_hooks",
     "layer_norm",
     "layer_norm_gradient",
 ]
@@ -23,8 +25,8 @@ _aten = torch.ops.aten
 ActivationGradient = Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 ACTIVATION_GRADIENTS: dict[type[nn.Module], ActivationGradient] = {
-    nn.ELU: lambda layer, d, _x, y, out: _aten.elu_backward.grad_input(
-        d, layer.alpha, 1.0, 1.0, True, y, grad_input=out
+    nn.ELU: lambda layer, d, x, y, out: _aten.elu_backward.grad_input(
+        d, layer.alpha, 1.0, 1.0, layer.alpha > 0, y if layer.alpha > 0 else x, grad_input=out
     ),
     nn.GELU: lambda layer, d, x, _y, out: _aten.gelu_backward.grad_input(
         d, x, approximate=layer.approximate, grad_input=out
@@ -87,6 +89,8 @@ def fused_adam(
 
 def has_hooks(module: nn.Module) -> bool:
     """Tell whether somebody listens to the passes through a module, or to its gradients."""
+    if nn.modules.module._has_any_global_hook():
+        return True
     for layer in module.modules():
         if (
             layer._forward_hooks
@@ -96,3 +100,13 @@ def has_hooks(module: nn.Module) -> bool:
         ):
             return True
     return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters())
+
+
+def has_step_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether somebody listens to the steps of an optimizer, or of all of them."""
+    return bool(
+        optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or _global_optimizer_pre_hooks
+        or _global_optimizer_post_hooks
+    )

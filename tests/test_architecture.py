@@ -198,8 +198,11 @@ def test_the_listed_private_names_of_scikit_learn_exist():
 
 def test_the_private_names_of_torch_are_few():
     assert set(private_imports(MODULES["mtlearn._aten"])) == {
+        "nn.modules.module._has_any_global_hook",
         "torch._fused_adam_",
         "torch._fused_adamw_",
+        "torch.optim.optimizer._global_optimizer_post_hooks",
+        "torch.optim.optimizer._global_optimizer_pre_hooks",
     }
 
 

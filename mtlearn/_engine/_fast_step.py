@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtlearn._aten import has_hooks
 from mtlearn._engine._data import Batch, Batches, Labels, TrainingData
@@ -122,6 +122,7 @@ class FastStep:
             The numbers of rows of the batches.
         """
         self._update.check_state()
+        self._flat.reset_gradients()
         data = batches.dataset
         per_row = sum(self._block_widths) + data.n_numbers_per_row
         at_once = max(1, NUMBERS_AT_ONCE // (per_row * batches.batch_size))
@@ -150,13 +151,17 @@ class FastStep:
             None if of_group is None else group.prepare(of_group, weights, sizes)
             for group, of_group in zip(self._groups, labels, strict=True)
         ]
+        idle = self._without_labels(data)
         raws: list[list[Tensor]] = []
         penalties: list[Tensor] = []
         batch: Any = None
         for i, (x, piece) in enumerate(_batches(data, rows, sizes)):
             if listener is not None:
                 batch = data[piece()]
-                listener.before(batch)
+                with torch.enable_grad():
+                    listener.before(batch)
+                x = batch[0]  # which may have been changed in place
+                self._flat.reset_gradients()
             network, gradients, of_groups = self._network(sizes[i])
             raw = network.forward(x)
             for group, out, parts in zip(self._groups, of_groups, prepared, strict=True):
@@ -165,16 +170,21 @@ class FastStep:
                 else:
                     group.formula.gradient(raw[group.block][:, group.columns], out, *parts[i])
             network.backward(gradients)
+            for parameter in idle:
+                self._flat.set_gradient(parameter, None)
             penalties.append(self._flat.add_penalty())
             raws.append(raw)
             if listener is not None:
-                listener.on_gradients(batch)
+                with torch.enable_grad():
+                    listener.on_gradients(batch)
+                self._update.check_state()
             self._update()
             if listener is not None:
                 here = slice(sum(sizes[:i]), sum(sizes[: i + 1]))
                 seen = [_take(of_group, here) for of_group in labels]
                 terms = self._terms([raw], penalties[-1:], seen, sizes[i : i + 1])
-                listener.after(batch, self._seen(raw, terms[0]))
+                with torch.enable_grad():
+                    listener.after(batch, self._seen(raw, terms[0]))
             if stops():
                 break
         done = slice(0, sum(sizes[: len(raws)]))
@@ -214,6 +224,12 @@ class FastStep:
         outputs = {name: outputs[name] for name in self._objective.names}
         return {"loss": loss, "y_pred": outputs, "terms": terms}
 
+    def _without_labels(self, data: TrainingData) -> list[nn.Parameter]:
+        """Return what learns in the heads of outputs without any label."""
+        heads = zip(self._module.names, self._module.heads, strict=True)
+        idle = [p for name, head in heads if name not in data.labels for p in head.parameters()]
+        return [p for p in idle if p.requires_grad]
+
     def _pack(self, data: TrainingData) -> list[Labels | None]:
         if self._packed is None or self._packed[0] is not data:
             self._packed = data, [group.pack(data) for group in self._groups]
@@ -237,11 +253,17 @@ class FastStep:
 def can_be_fast(module: MultiOutputModule, optimizer: torch.optim.Optimizer) -> bool:
     """Tell whether formulas can take the place of autograd for a network and its optimizer.
 
-    Other optimizers than torch's may compute the loss themselves, and hooks want to be called.
+    Other optimizers than torch's may compute the loss themselves, hooks want to be called, and a
+    loss may have parameters of its own, for which there is no formula.
     """
     if type(optimizer).__module__.split(".")[:2] != ["torch", "optim"] or has_hooks(module):
         return False
     learned = [p for p in module.parameters() if p.requires_grad]
+    of_losses = {p for group in optimizer.param_groups for p in group["params"]} - {
+        *module.parameters()
+    }
+    if any(p.requires_grad for p in of_losses):
+        return False
     return len({(p.dtype, p.device) for p in learned}) == 1
 
 

@@ -61,6 +61,11 @@ class FlatParameters:
             for parameter, (_, value, gradient) in self._places.items()
         )
 
+    def reset_gradients(self) -> None:
+        """Make every ``grad`` a view again: one may be None, or replaced by somebody else's."""
+        for parameter, (_, _, gradient) in self._places.items():
+            parameter.grad = gradient
+
     def set_gradient(self, parameter: nn.Parameter, gradient: Tensor | None) -> None:
         """Set the gradient of the loss; None if the loss does not depend on the parameter."""
         place = self._places[parameter][2]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -133,6 +134,24 @@ class Normalization(Formula):
         return layer_norm_gradient(d, self._x, self._shape, self._mean, self._inverse)
 
 
+class Flattened(Formula):
+    """A layer on the last axis of what may have more than two: those before it count as rows."""
+
+    def __init__(self, formula: Formula) -> None:
+        self._formula = formula
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._shape = x.shape[:-1]
+        return self._around(self._formula.forward, x)
+
+    def backward(self, d: Tensor) -> Tensor | None:
+        return self._around(self._formula.backward, d)
+
+    def _around(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
+        y = function(x.reshape(-1, x.shape[-1]))
+        return None if y is None else y.view(*self._shape, y.shape[-1])
+
+
 class Drop(Formula):
     """Dropout by the layer's own generator."""
 
@@ -217,7 +236,7 @@ class Chain:
         needs_input_gradient: bool,
         last_is_reused: bool = True,
     ) -> None:
-        layers = [layer for layer in split(module) if type(layer) is not nn.Identity]
+        layers = _join_unknown([part for part in split(module) if type(part) is not nn.Identity])
         self._copies = not (last_is_reused or (layers and type(layers[-1]) is nn.Linear))
         self.formulas: list[Formula] = []
         self._learning: list[Formula] = []
@@ -225,6 +244,9 @@ class Chain:
             learns = any(place(p)[1] is not None for p in layer.parameters())
             reused = last_is_reused or layer is not layers[-1]
             formula = make_formula(layer, place, needs_input_gradient, reused)
+            after_unknown = any(isinstance(before, Autograd) for before in self.formulas)
+            if after_unknown and isinstance(formula, Linear | Normalization):
+                formula = Flattened(formula)
             self.formulas.append(formula)
             needs_input_gradient |= learns
             if needs_input_gradient:
@@ -246,6 +268,8 @@ class Chain:
 
 def has_formula(layer: nn.Module) -> bool:
     """Tell whether the gradient of a layer is known; that of a subclass may differ."""
+    if "forward" in vars(layer) or len(getattr(layer, "normalized_shape", "1")) != 1:
+        return False
     if type(layer) in ACTIVATION_GRADIENTS:
         return type(layer) is nn.ReLU or not getattr(layer, "inplace", False)
     return type(layer) in (nn.Identity, nn.LayerNorm, nn.Linear, Dropout)
@@ -277,7 +301,16 @@ def make_formula(
     return Drop(layer) if isinstance(layer, Dropout) else Activation(layer)
 
 
+def _join_unknown(layers: Sequence[nn.Module]) -> list[nn.Module]:
+    """Return layers with neighbours that have no formula as one: they may pass on anything."""
+    joined: list[nn.Module] = []
+    for known, run in groupby(layers, has_formula):
+        some = list(run)
+        joined += some if known or len(some) == 1 else [nn.Sequential(*some)]
+    return joined
+
+
 def _flatten(module: nn.Module) -> list[nn.Module]:
-    if type(module) is not nn.Sequential:
+    if type(module) is not nn.Sequential or "forward" in vars(module):
         return [module]
     return [layer for child in module for layer in _flatten(child)]

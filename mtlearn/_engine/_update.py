@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtlearn._aten import fused_adam
+from mtlearn._aten import fused_adam, has_step_hooks
 
 __all__ = ["Update"]
 
@@ -18,7 +18,8 @@ class Update:
 
     The first call is the optimizer's own, which sets up its state. For a fused Adam the calls
     after it go to the kernel directly: most of the time of ``step()`` on small networks is spent
-    on sorting the parameters anew.
+    on sorting the parameters anew. The optimizer's own call comes back where a gradient is another
+    tensor than before, or None, and where a step has hooks.
 
     Parameters
     ----------
@@ -31,6 +32,7 @@ class Update:
         self._is_adam = type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
         self._calls: list[Callable[[], None]] = []
         self._means: dict[Tensor, Tensor] = {}
+        self._gradients: list[tuple[Tensor, Tensor | None]] = []
 
     def check_state(self) -> None:
         """Begin anew if the optimizer's state was replaced since."""
@@ -42,14 +44,17 @@ class Update:
 
     def __call__(self) -> None:
         """Update all parameters from their gradients."""
-        if self._calls:
+        hooked = has_step_hooks(self._optimizer)
+        if self._calls and not hooked and all(p.grad is d for p, d in self._gradients):
             for call in self._calls:
                 call()
             return
+        self._calls = []
         self._optimizer.step()
         groups = self._optimizer.param_groups
-        if self._is_adam and all(_is_plain(group) for group in groups):
+        if self._is_adam and not hooked and all(_is_plain(group) for group in groups):
             self._means = {}
+            self._gradients = [(p, p.grad) for group in groups for p in group["params"]]
             self._calls = [
                 self._direct_call(group, learned)
                 for group in groups

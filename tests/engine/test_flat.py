@@ -74,3 +74,48 @@ def test_changes_of_others_are_noticed(change):
     assert flat.is_intact()
     change(module[1].bias)
     assert not flat.is_intact()
+
+
+def test_weights_lie_before_biases():
+    module, before, flat = make()
+    names = [f"{i}.{kind}" for kind in ("weight", "bias") for i in range(len(module))]
+    assert torch.equal(flat.values, torch.cat([before[name].flatten() for name in names]))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_an_unused_parameter_has_a_gradient_only_where_it_is_penalised(alpha):
+    module, _, flat = make(alpha)
+    flat.gradients.fill_(1.0)
+    for parameter in module[0].parameters():
+        flat.set_gradient(parameter, None)
+        assert not flat(parameter)[1].any()
+    assert (module[0].weight.grad is None) == (alpha == 0)
+    assert module[0].bias.grad is None
+    flat.set_gradient(module[0].bias, torch.full((2,), 3.0))
+    assert bool((flat(module[0].bias)[1] == 3).all())
+    assert bool((module[0].bias.grad == 3).all())
+
+
+def test_gradients_that_are_gone_or_replaced_are_views_again_after_a_reset():
+    module, _, flat = make()
+    module[0].weight.grad = torch.ones(2, 3)
+    module[1].bias.grad = None
+    flat.reset_gradients()
+    assert flat.is_intact()
+    flat.gradients.fill_(7.0)
+    assert all(bool((p.grad == 7).all()) for p in module.parameters())
+
+
+def test_flattening_again_keeps_values_and_takes_the_parameters_over():
+    module, before, first = make()
+    second = FlatParameters([*module[2].parameters(), *module[0].parameters()], 0.0)
+    assert second.is_intact()
+    assert not first.is_intact()
+    assert all(torch.equal(p, before[name]) for name, p in module.named_parameters())
+
+
+def test_loaded_weights_are_written_to_the_flat_tensor():
+    module, before, flat = make()
+    module.load_state_dict({name: 2 * value for name, value in before.items()})
+    assert flat.is_intact()
+    assert torch.equal(flat(module[1].weight)[0], 2 * before["1.weight"])
