@@ -27,6 +27,9 @@ $(OLDEST)/.test: pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e . --group test
 	touch $@
 
+$(VENV)/.bench: pyproject.toml constraints.txt
+	$(call install,. --group bench)
+
 $(VENV)/.interop: pyproject.toml constraints.txt
 	$(call install,. --group interop)
 
@@ -51,8 +54,15 @@ test-oldest: $(OLDEST)/.test  ## the tests with the oldest versions that pyproje
 interop: $(VENV)/.interop  ## the tests with neighbours: skrub, Optuna, dask, skops, MLflow, SHAP, ...
 	$(BIN)/python -m pytest -m interop tests/interop
 
-bench: $(VENV)/.test  ## the tables of benchmarks/
+bench: $(VENV)/.bench  ## the tables of benchmarks/; those of speed go to docs/benchmarks
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/streams.py
+	$(BIN)/python benchmarks/steps.py --write
+	$(BIN)/python benchmarks/growth.py --write
+	$(BIN)/python benchmarks/predict.py --write
 
 lint: $(VENV)/.lint  ## ruff and pyright
 	$(BIN)/ruff check .
