@@ -2,12 +2,12 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-__all__ = ["training_settings"]
+__all__ = ["suspended_settings", "training_settings"]
 
 # The threads of OpenMP do not survive a fork: a child that asks for more than one waits forever.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
@@ -37,21 +37,40 @@ def training_settings(n_threads: int | None, seed: int) -> Iterator[None]:
     seed : int
         The seed of torch's global CPU generator.
     """
-    with _Held.lock:
-        if _Held.n_fits == 0:
-            _Held.n_threads = torch.get_num_threads()
-            _Held.generator_state = torch.default_generator.get_state()
-            torch.default_generator.manual_seed(seed)
-        _Held.n_fits += 1
-        if n_threads is not None and torch.get_num_threads() != n_threads:
-            torch.set_num_threads(n_threads)
+    _take(n_threads, lambda: torch.default_generator.manual_seed(seed))
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        with _Held.lock:
-            _Held.n_fits -= 1
-            if _Held.n_fits == 0:
-                torch.default_generator.set_state(_Held.generator_state)
-            if torch.get_num_threads() != _Held.n_threads:  # torch counts for each thread
-                torch.set_num_threads(_Held.n_threads)
+        _give_back()
+
+
+@contextmanager
+def suspended_settings() -> Iterator[None]:
+    """Give the settings of a fit back while it waits, and take them again afterwards."""
+    n_threads, state = torch.get_num_threads(), torch.default_generator.get_state()
+    _give_back()
+    try:
+        yield
+    finally:
+        _take(n_threads, lambda: torch.default_generator.set_state(state))
+
+
+def _take(n_threads: int | None, set_generator: Callable[[], object]) -> None:
+    with _Held.lock:
+        if _Held.n_fits == 0:
+            _Held.n_threads = torch.get_num_threads()
+            _Held.generator_state = torch.default_generator.get_state()
+            set_generator()
+        _Held.n_fits += 1
+        if n_threads is not None and torch.get_num_threads() != n_threads:
+            torch.set_num_threads(n_threads)
+
+
+def _give_back() -> None:
+    with _Held.lock:
+        _Held.n_fits -= 1
+        if _Held.n_fits == 0:
+            torch.default_generator.set_state(_Held.generator_state)
+        if torch.get_num_threads() != _Held.n_threads:  # torch counts for each thread
+            torch.set_num_threads(_Held.n_threads)

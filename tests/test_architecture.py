@@ -17,6 +17,7 @@ FLOORS = {
     "mtlearn._namesake": 0,
     "mtlearn._optional": 0,
     "mtlearn._params": 0,
+    "mtlearn._pausing": 0,
     "mtlearn._random": 0,
     "mtlearn._sklearn": 0,
     "mtlearn._torch_state": 0,

@@ -11,19 +11,17 @@ from mtlearn._aten import has_hooks
 from mtlearn._engine._data import Batch, Batches, Labels, TrainingData
 from mtlearn._engine._flat import FlatParameters
 from mtlearn._engine._formulas import has_formula, split
+from mtlearn._engine._layout import find_layout
 from mtlearn._engine._loss_formulas import loss_kind
-from mtlearn._engine._loss_groups import find_groups, loss_order
 from mtlearn._engine._module import MultiOutputModule
-from mtlearn._engine._network import NetworkFormulas, find_blocks
 from mtlearn._engine._objective import Objective
+from mtlearn._engine._passes import Passes
 from mtlearn._engine._update import Update
 from mtlearn._layers import Squeeze
 
 __all__ = ["FastStep", "Listener", "can_be_fast", "without_formula"]
 
 NUMBERS_AT_ONCE = 2**18
-ROWS_KEPT = 2**10
-SIZES_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -75,19 +73,17 @@ class FastStep:
     ) -> None:
         self._module, self._objective, self._raw_shapes = module, objective, raw_shapes
         self._requires = [p.requires_grad for p in module.parameters()]
-        widths = {name: torch.Size(shape).numel() for name, shape in raw_shapes.items()}
-        blocks = find_blocks(module, loss_order(objective, widths))
-        self._blocks = [block for block, _ in blocks]
-        self._block_widths = [sum(widths[name] for name in names) for _, names in blocks]
-        self._groups = find_groups(objective, raw_shapes, [names for _, names in blocks])
-        of_heads = [p for block in self._blocks for head in block.heads for p in head.parameters()]
+        layout = find_layout(module, objective, raw_shapes)
+        self._groups = layout.groups
+        heads = [head for block in layout.blocks for head in block.heads]
+        of_heads = [p for head in heads for p in head.parameters()]
         ordered = dict.fromkeys([*module.trunk.parameters(), *of_heads])
         self._flat = FlatParameters([p for p in ordered if p.requires_grad], alpha)
         for parameter in ordered:
             if not parameter.requires_grad:
                 parameter.grad = None  # the optimizer would go on with an old one
+        self._passes = Passes(module.trunk, layout, self._flat, objective.weights, objective.names)
         self._update = Update(optimizer)
-        self._networks: dict[int, tuple[NetworkFormulas, list[Tensor], list[Tensor]]] = {}
         self._packed: tuple[TrainingData, list[Labels | None]] | None = None
 
     def is_valid(self) -> bool:
@@ -98,7 +94,7 @@ class FastStep:
     def release(self) -> None:
         """Let go of the data and of large buffers."""
         self._packed = None
-        self._networks = {n: kept for n, kept in self._networks.items() if n <= ROWS_KEPT}
+        self._passes.release()
 
     def epoch(
         self, batches: Batches, *, stops: Callable[[], bool], listener: Listener | None = None
@@ -124,7 +120,7 @@ class FastStep:
         self._update.check_state()
         self._flat.reset_gradients()
         data = batches.dataset
-        per_row = sum(self._block_widths) + data.n_numbers_per_row
+        per_row = self._passes.n_numbers_per_row + data.n_numbers_per_row
         at_once = max(1, NUMBERS_AT_ONCE // (per_row * batches.batch_size))
         terms, sizes = [], []
         with torch.no_grad():
@@ -146,30 +142,20 @@ class FastStep:
     ) -> Tensor:
         """Make the steps of several batches; return their terms."""
         labels = [_take(packed, rows) for packed in self._pack(data)]
-        weights = dict(zip(self._objective.names, self._objective.weights.tolist(), strict=True))
-        prepared = [
-            None if of_group is None else group.prepare(of_group, weights, sizes)
-            for group, of_group in zip(self._groups, labels, strict=True)
-        ]
+        prepared = self._passes.prepare(labels, sizes)
         idle = self._without_labels(data)
         raws: list[list[Tensor]] = []
         penalties: list[Tensor] = []
         batch: Any = None
-        for i, (x, piece) in enumerate(_batches(data, rows, sizes)):
+        batches = zip(_batches(data, rows, sizes), prepared, strict=True)
+        for i, ((x, piece), parts) in enumerate(batches):
             if listener is not None:
                 batch = data[piece()]
                 with torch.enable_grad():
                     listener.before(batch)
                 x = batch[0]  # which may have been changed in place
                 self._flat.reset_gradients()
-            network, gradients, of_groups = self._network(sizes[i])
-            raw = network.forward(x)
-            for group, out, parts in zip(self._groups, of_groups, prepared, strict=True):
-                if parts is None:
-                    out.zero_()
-                else:
-                    group.formula.gradient(raw[group.block][:, group.columns], out, *parts[i])
-            network.backward(gradients)
+            raw = self._passes.run(x, parts)
             for parameter in idle:
                 self._flat.set_gradient(parameter, None)
             penalties.append(self._flat.add_penalty())
@@ -198,30 +184,14 @@ class FastStep:
         sizes: Sequence[int],
     ) -> Tensor:
         """Return the losses of the outputs and the penalty, for each batch."""
-        joined = [torch.cat(of_block) for of_block in zip(*raws, strict=True)]
-        zeros = joined[0].new_zeros(len(joined[0]))
-        by_name = dict.fromkeys(self._objective.names, zeros)
-        for group, of_group in zip(self._groups, labels, strict=True):
-            if of_group is not None:
-                by_name.update(group.losses_by_row(joined[group.block], of_group))
-        by_row = torch.stack(list(by_name.values()), 1)
-        whole = len(sizes) - (sizes[-1] != sizes[0])
-        n_whole = whole * sizes[0]
-        means = [by_row[:n_whole].view(whole, sizes[0], -1).mean(1)]
-        if whole < len(sizes):
-            means.append(by_row[n_whole:].mean(0, keepdim=True))
+        losses = self._passes.losses(raws, labels, sizes)
         penalty = self._flat.alpha * torch.stack(list(penalties))
-        return torch.cat([torch.cat(means), penalty[:, None]], 1)
+        return torch.cat([losses, penalty[:, None]], 1)
 
     def _seen(self, raw: Sequence[Tensor], terms: Tensor) -> dict[str, Any]:
         """Return what listeners are told of a step."""
-        outputs = {}
-        for group in self._groups:
-            parts = raw[group.block][:, group.columns].split(group.widths, 1)
-            for name, part in zip(group.names, parts, strict=True):
-                outputs[name] = part.reshape(len(part), *self._raw_shapes[name])
         loss = terms[:-1] @ self._objective.weights + terms[-1]
-        outputs = {name: outputs[name] for name in self._objective.names}
+        outputs = self._passes.by_name(raw, self._raw_shapes)
         return {"loss": loss, "y_pred": outputs, "terms": terms}
 
     def _without_labels(self, data: TrainingData) -> list[nn.Parameter]:
@@ -234,20 +204,6 @@ class FastStep:
         if self._packed is None or self._packed[0] is not data:
             self._packed = data, [group.pack(data) for group in self._groups]
         return self._packed[1]
-
-    def _network(self, n_rows: int) -> tuple[NetworkFormulas, list[Tensor], list[Tensor]]:
-        """Return the formulas for batches of a size, with the gradients of the raw values.
-
-        These are one matrix for each block, and its columns for each group.
-        """
-        if n_rows not in self._networks:
-            if len(self._networks) >= SIZES_KEPT:
-                self._networks.clear()
-            network = NetworkFormulas(self._module.trunk, self._blocks, self._flat)
-            of_blocks = [self._flat.values.new_zeros(n_rows, width) for width in self._block_widths]
-            of_groups = [of_blocks[group.block][:, group.columns] for group in self._groups]
-            self._networks[n_rows] = network, of_blocks, of_groups
-        return self._networks[n_rows]
 
 
 def can_be_fast(module: MultiOutputModule, optimizer: torch.optim.Optimizer) -> bool:

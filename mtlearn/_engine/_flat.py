@@ -1,15 +1,31 @@
 """The parameters that learn, and their gradients, as one tensor each."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FlatParameters", "Placed"]
+__all__ = ["FlatParameters", "Place", "Placed"]
 
 # The values of a parameter, and where its gradient goes; None where it learns nothing.
 Placed: TypeAlias = tuple[Tensor, Tensor | None]
+
+
+class Place(Protocol):
+    """Where the values and gradients of the parameters of one model or several are."""
+
+    def __call__(self, *parameters: Tensor) -> Placed:
+        """Return the place of a parameter, or of several as one, joined along their first axis."""
+        ...
+
+    def layers(self, layer: nn.Module) -> Sequence[Any]:
+        """Return the layer of each model that corresponds to one of the first."""
+        ...
+
+    def set_gradient(self, parameter: nn.Parameter, gradient: Tensor | None) -> None:
+        """Set the gradient of the loss; None if the loss does not depend on the parameter."""
+        ...
 
 
 class FlatParameters:
@@ -51,6 +67,10 @@ class FlatParameters:
         if len(parameters) == 1:
             return value, gradient
         return self._views(start, (sum(len(p) for p in parameters), *first.shape[1:]))
+
+    def layers(self, layer: nn.Module) -> Sequence[nn.Module]:
+        """Return the layer: there is one model."""
+        return [layer]
 
     def is_intact(self) -> bool:
         """Tell whether the parameters and their gradients are still views of these tensors."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtlearn._aten import ACTIVATION_GRADIENTS, layer_norm, layer_norm_gradient
 from mtlearn._engine._data import Batch
-from mtlearn._engine._flat import FlatParameters, Placed
+from mtlearn._engine._flat import Place, Placed
 from mtlearn._layers import Dropout
 
 __all__ = ["Chain", "Formula", "Linear", "has_formula", "split"]
@@ -108,7 +108,7 @@ class Activation(Formula):
 class Normalization(Formula):
     """Normalisation over the units of a row, then a scale and a shift of each unit."""
 
-    def __init__(self, layer: nn.LayerNorm, place: FlatParameters) -> None:
+    def __init__(self, layer: nn.LayerNorm, place: Place) -> None:
         self._shape, self._eps = layer.normalized_shape, layer.eps
         self._weight = self._bias = self._weight_gradient = self._bias_gradient = None
         if layer.weight is not None:
@@ -153,14 +153,22 @@ class Flattened(Formula):
 
 
 class Drop(Formula):
-    """Dropout by the layer's own generator."""
+    """Dropout by the generators of the layers: one layer for each model."""
 
-    def __init__(self, layer: Dropout) -> None:
-        self._layer = layer
+    def __init__(self, layers: Sequence[Dropout]) -> None:
+        self._layers = layers
 
     def forward(self, x: Tensor) -> Tensor:
-        self._factors = self._layer.draw(x) if self._layer.training and self._layer.p else None
-        return x if self._factors is None else x * self._factors
+        first = self._layers[0]
+        self._factors = None
+        if not first.training or not first.p:
+            return x
+        if len(self._layers) == 1:
+            self._factors = first.draw(x)
+        else:
+            draws = zip(self._layers, x, strict=True)
+            self._factors = torch.stack([layer.draw(part) for layer, part in draws])
+        return x * self._factors
 
     def backward(self, d: Tensor) -> Tensor:
         return d if self._factors is None else d * self._factors
@@ -169,9 +177,7 @@ class Drop(Formula):
 class Autograd(Formula):
     """A layer without a formula: any module, by torch's own means."""
 
-    def __init__(
-        self, layer: nn.Module, place: FlatParameters, *, needs_input_gradient: bool
-    ) -> None:
+    def __init__(self, layer: nn.Module, place: Place, *, needs_input_gradient: bool) -> None:
         self._layer = layer
         self._needs_input_gradient = needs_input_gradient
         self._place = place
@@ -220,7 +226,7 @@ class Chain:
     ----------
     module : torch.nn.Module
         The module. The layers of a Sequential are taken one by one, unless one is used twice.
-    place : FlatParameters
+    place : Place
         Where the values and gradients of parameters are.
     needs_input_gradient : bool
         Whether the gradient of the input is needed.
@@ -231,7 +237,7 @@ class Chain:
     def __init__(
         self,
         module: nn.Module,
-        place: FlatParameters,
+        place: Place,
         *,
         needs_input_gradient: bool,
         last_is_reused: bool = True,
@@ -284,7 +290,7 @@ def split(module: nn.Module) -> list[nn.Module]:
 
 
 def make_formula(
-    layer: nn.Module, place: FlatParameters, needs_input_gradient: bool, reuses_output: bool
+    layer: nn.Module, place: Place, needs_input_gradient: bool, reuses_output: bool
 ) -> Formula:
     """Return the formula of a layer, or what leaves it to autograd."""
     if not has_formula(layer):
@@ -298,7 +304,7 @@ def make_formula(
         )
     if isinstance(layer, nn.LayerNorm):
         return Normalization(layer, place)
-    return Drop(layer) if isinstance(layer, Dropout) else Activation(layer)
+    return Drop(place.layers(layer)) if isinstance(layer, Dropout) else Activation(layer)
 
 
 def _join_unknown(layers: Sequence[nn.Module]) -> list[nn.Module]:

@@ -1,13 +1,17 @@
 """Gradients of losses by formula, for several outputs with the same kind of loss at once."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["AnyLoss", "LossFormula", "loss_kind", "make_loss_formula"]
+
+
+FEW_CLASSES = 32
 
 
 class LossFormula(ABC):
@@ -42,6 +46,10 @@ class LossFormula(ABC):
     def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each label, in the shape of `target`."""
         return self.loss(raw, target)
+
+    def stacked(self, formulas: Sequence[Any]) -> Self:  # noqa: ARG002
+        """Return the formula of models side by side, from that of each; this is the first."""
+        return self
 
 
 class SquaredError(LossFormula):
@@ -102,6 +110,12 @@ class BinaryCrossEntropy(LossFormula):
             raw, target, pos_weight=self._pos_weight, reduction="none"
         )
 
+    def stacked(self, formulas: Sequence[Any]) -> Self:
+        both = copy.copy(self)
+        weights = [w for formula in formulas if (w := formula._pos_weight) is not None]
+        both._pos_weight = torch.stack(weights).unsqueeze(1) if weights else None
+        return both
+
 
 class CrossEntropy(LossFormula):
     r"""Cross-entropy of the softmax of :math:`C` logits with a class, smoothed by :math:`\epsilon`.
@@ -113,25 +127,49 @@ class CrossEntropy(LossFormula):
     def __init__(self, losses: Sequence[nn.Module], n_classes: int) -> None:
         super().__init__(losses)
         self.raw_per_label = n_classes
+        self._smoothing: Tensor | float = self.loss.label_smoothing
 
     def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-        smoothing = self.loss.label_smoothing
         weight = weight.unsqueeze(-1)
-        wanted = (weight * (smoothing / self.raw_per_label)).repeat_interleave(
-            self.raw_per_label, -1
-        )
-        codes = target.unsqueeze(-1)
-        wanted.scatter_add_(-1, codes, weight * (1 - smoothing))
+        smoothing = self._smoothing
+        spread = weight * (smoothing.to(weight) if isinstance(smoothing, Tensor) else smoothing)
+        wanted = (spread / self.raw_per_label).repeat_interleave(self.raw_per_label, -1)
+        wanted.scatter_add_(-1, target.unsqueeze(-1), weight - spread)
         return weight, wanted
 
     def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
         weight, wanted = prepared
         shape = wanted.shape
-        share = torch.softmax(raw.view(shape), -1).mul_(weight).sub_(wanted)
-        out.view(shape).copy_(share)
+        share = self._from_classes(torch.softmax(*self._to_classes(raw.view(shape))))
+        torch.addcmul(-wanted, share, weight, out=out.view(shape))
 
     def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
-        return self.loss(raw.reshape(-1, self.raw_per_label), target.reshape(-1)).view(target.shape)
+        logits, axis = self._to_classes(raw.reshape(*target.shape, self.raw_per_label))
+        logarithms = logits.log_softmax(axis)
+        of_class = logarithms.gather(axis, target.unsqueeze(axis)).squeeze(axis)
+        smoothing = self._smoothing
+        if isinstance(smoothing, Tensor):
+            smoothing = smoothing.to(raw).squeeze(-1)
+        elif not smoothing:
+            return -of_class
+        return (smoothing - 1) * of_class - smoothing * logarithms.mean(axis)
+
+    def stacked(self, formulas: Sequence[Any]) -> Self:
+        smoothings = [formula._smoothing for formula in formulas]
+        if len(set(smoothings)) == 1:
+            return self
+        both = copy.copy(self)
+        both._smoothing = torch.tensor(smoothings, dtype=torch.float64).view(-1, 1, 1, 1)
+        return both
+
+    def _to_classes(self, logits: Tensor) -> tuple[Tensor, int]:
+        """Return logits with the axis of the classes: few come first, where torch is faster."""
+        if self.raw_per_label > FEW_CLASSES:
+            return logits, logits.ndim - 1
+        return logits.movedim(-1, 0).contiguous(), 0
+
+    def _from_classes(self, values: Tensor) -> Tensor:
+        return values if self.raw_per_label > FEW_CLASSES else values.movedim(0, -1)
 
 
 class AnyLoss(LossFormula):

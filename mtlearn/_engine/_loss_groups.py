@@ -42,6 +42,14 @@ class LossGroup:
         """How many labels each output has in the packed matrix of labels."""
         return [width // self.formula.raw_per_label for width in self.widths]
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What groups of networks that are trained side by side have in common."""
+        delta = getattr(self.formula.loss, "delta", None)
+        weighted = getattr(self.formula.loss, "pos_weight", None) is not None
+        columns = self.columns.start, self.columns.stop
+        return type(self.formula), delta, weighted, *self.names, *self.widths, self.block, columns
+
     def pack(self, data: TrainingData) -> Labels | None:
         """Return the labels of all outputs as one matrix; None if there are none."""
         found = [data.labels.get(name) for name in self.names]
@@ -65,31 +73,42 @@ class LossGroup:
         )
 
     def prepare(
-        self, labels: Labels, loss_weights: Mapping[str, float], sizes: Sequence[int]
+        self, labels: Labels, loss_weights: Tensor, sizes: Sequence[int]
     ) -> list[tuple[Tensor, ...]]:
-        """Return, for each batch, what the gradient of its weighted mean loss needs."""
-        weight = labels.weight
-        factors = [loss_weights[name] for name in self.names]
-        if len(factors) > 1:
-            repeats = torch.tensor(self.label_widths, device=weight.device)
-            weight = weight * weight.new_tensor(factors).repeat_interleave(repeats)
-            factors = [1.0]
-        whole = len(weight) - sizes[-1]
-        parts = [
-            weight[:whole] * (factors[0] / sizes[0]),
-            weight[whole:] * (factors[0] / sizes[-1]),
-        ]
-        prepared = self.formula.prepare(labels.target, torch.cat(parts))
-        return list(zip(*(part.split(list(sizes)) for part in prepared), strict=True))
+        """Return, for each batch, what the gradient of its weighted mean loss needs.
+
+        Parameters
+        ----------
+        labels : Labels
+            The packed labels of some batches, of shape (n_samples, n_labels), or
+            (n_models, n_samples, n_labels).
+        loss_weights : Tensor of shape (n_outputs,) or (n_models, n_outputs)
+            The weights of these outputs.
+        sizes : sequence of int
+            The number of rows of each batch; only the last may be smaller.
+        """
+        *models, n_outputs = loss_weights.shape
+        axis = len(models)
+        if n_outputs == 1:
+            factors = loss_weights.view(*models, *[1] * (labels.weight.ndim - axis))
+        else:
+            repeats = torch.tensor(self.label_widths, device=loss_weights.device)
+            factors = loss_weights.repeat_interleave(repeats, -1).unsqueeze(-2)
+        weight = labels.weight * factors
+        whole = weight.shape[axis] - sizes[-1]
+        weight.narrow(axis, 0, whole).div_(sizes[0])
+        weight.narrow(axis, whole, sizes[-1]).div_(sizes[-1])
+        prepared = self.formula.prepare(labels.target, weight)
+        return list(zip(*(part.split(list(sizes), axis) for part in prepared), strict=True))
 
     def losses_by_row(self, raw: Tensor, labels: Labels) -> Iterator[tuple[str, Tensor]]:
         """Yield the name of each output with its weighted losses, summed over each row."""
-        weighted = self.formula.label_losses(raw[:, self.columns], labels.target) * labels.weight
-        if len(self.names) == 1:
+        weighted = self.formula.label_losses(raw[..., self.columns], labels.target) * labels.weight
+        if isinstance(self.formula, AnyLoss):
             yield self.names[0], weighted.view(len(raw), -1).sum(1)
             return
-        parts = weighted.split(self.label_widths, 1)
-        yield from ((name, part.sum(1)) for name, part in zip(self.names, parts, strict=True))
+        parts = weighted.split(self.label_widths, -1)
+        yield from ((name, part.sum(-1)) for name, part in zip(self.names, parts, strict=True))
 
 
 def loss_order(objective: Objective, widths: Mapping[str, int]) -> list[str]:

@@ -15,8 +15,13 @@ from mtlearn._engine._fast_step import FastStep, Listener, can_be_fast
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn._engine._predict import raw_outputs
+from mtlearn._engine._stacked_parameters import unstack
+from mtlearn._engine._stacked_step import StackedModel
+from mtlearn._engine._stacks import Epoch, find_model
 from mtlearn._engine._stopping import Diverged, StopTraining
 from mtlearn._interrupts import Interrupts
+from mtlearn._pausing import ask, can_ask
+from mtlearn._torch_state import suspended_settings
 from mtlearn._typing import Array
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
@@ -77,6 +82,8 @@ class Net(NeuralNet):
         self.first_rates: list[float] = []
         self._best_losses: dict[str, float] = {}
         self._step: FastStep | None = None
+        self._model: StackedModel | None = None
+        self._is_stacked = False
         self.is_fast = False
         self.fast_step = fast_step
         self.heads = heads or {}
@@ -164,13 +171,17 @@ class Net(NeuralNet):
             return
         if training and self.record_rate:
             self.history.record("learning_rate", self._scheduled_rate())
-        self.module_.train(training)
-        self.criterion_.train(training)
+        for whole in (self.module_, self.criterion_):
+            if any(part.training != training for part in whole.modules()):
+                whole.train(training)
         for part in self.frozen:
             part.training = False
         stops = self._is_interrupted if training else bool
-        step = self._find_step() if training else None
-        if step is None:
+        stacked = self._stacked_epoch(iterator) if training else None
+        step = self._find_step() if training and stacked is None else None
+        if stacked is not None:
+            terms, sizes = stacked
+        elif step is None:
             terms, sizes = self._eager_epoch(iterator, training, prefix, step_fn, stops)
         else:
             listener = self._listener(prefix) if self._listens() else None
@@ -186,6 +197,8 @@ class Net(NeuralNet):
         self.train_split = None
         if self._step is not None:
             self._step.release()
+        self._leave_stack()
+        self._model = None
 
     def _eager_epoch(
         self,
@@ -213,6 +226,29 @@ class Net(NeuralNet):
             self.history.record_batch(f"{prefix}_batch_size", _n_rows(batch))
         self.notify("on_batch_end", batch=batch, training=training, **step)
 
+    def _stacked_epoch(self, batches: Batches) -> tuple[Tensor, list[int]] | None:
+        """Let whoever runs this fit beside others train an epoch of all; None if nobody does."""
+        if not can_ask() or self.fast_step is False or self._listens():
+            return None
+        if self._model is None:
+            self._model = find_model(
+                self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
+            )
+        if self._model is None or not (epoch := Epoch(self._model, batches)).can_be_stacked:
+            return None
+        with suspended_settings():
+            found = ask(epoch)
+        if found is None:
+            self._leave_stack()
+        else:
+            self.is_fast = self._is_stacked = True
+        return found
+
+    def _leave_stack(self) -> None:
+        if self._is_stacked:
+            unstack(self.module_, self.optimizer_)
+        self._is_stacked = False
+
     def _find_step(self) -> FastStep | None:
         """Return the step by formulas; None if autograd is wanted or needed."""
         if self._step is not None and self._step.is_valid():
@@ -220,11 +256,14 @@ class Net(NeuralNet):
         self._step = None
         self.is_fast = self.fast_step is not False and can_be_fast(self.module_, self.optimizer_)
         if self.is_fast:
-            raw_shapes = {name: self.heads[name].raw_shape_ for name in self.criterion_.names}
             self._step = FastStep(
-                self.module_, self.criterion_, raw_shapes, self.optimizer_, self.alpha
+                self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
             )
         return self._step
+
+    @property
+    def _raw_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: self.heads[name].raw_shape_ for name in self.criterion_.names}
 
     def _listens(self) -> bool:
         """Tell whether a callback wants to see batches."""

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mtlearn._engine._data import Batch
-from mtlearn._engine._flat import FlatParameters
+from mtlearn._engine._flat import Place
 from mtlearn._engine._formulas import Chain, Linear, split
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._layers import Squeeze
@@ -59,11 +59,11 @@ class NetworkFormulas:
         The trunk.
     blocks : sequence of Block
         The heads.
-    place : FlatParameters
+    place : Place
         Where the values and gradients of parameters are.
     """
 
-    def __init__(self, trunk: nn.Module, blocks: Sequence[Block], place: FlatParameters) -> None:
+    def __init__(self, trunk: nn.Module, blocks: Sequence[Block], place: Place) -> None:
         self._trunk = Chain(trunk, place, needs_input_gradient=False)
         self._blocks = blocks
         self._heads = [_head_formula(block, place, self._trunk.learns) for block in blocks]
@@ -101,9 +101,7 @@ def _is_joinable(head: nn.Module) -> bool:
     return all(p.requires_grad for p in layers[0].parameters())
 
 
-def _head_formula(
-    block: Block, place: FlatParameters, needs_input_gradient: bool
-) -> Chain | Linear:
+def _head_formula(block: Block, place: Place, needs_input_gradient: bool) -> Chain | Linear:
     if not block.joined:
         head = block.heads[0]
         layers = split(head)

@@ -1,6 +1,7 @@
 """When training ends early, and with which weights."""
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -44,12 +45,12 @@ class Diverged(DivergenceError):
 
 def copy_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all parameters and buffers."""
-    return {name: tensor.detach().clone() for name, tensor in all_tensors(module).items()}
+    return _copies(all_tensors(module))
 
 
 def has_finite_weights(module: nn.Module) -> bool:
     """Tell whether no parameter is infinite or NaN."""
-    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
+    return _are_finite(module.parameters())
 
 
 def weights_diverged(net: Any) -> Diverged:
@@ -116,21 +117,23 @@ class LastEpochs(Callback):
     A weight can be infinite while all losses are finite: behind a ReLU, for one.
     """
 
-    def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
+    def on_train_begin(self, net: Any, **_kwargs: Any) -> None:
         """Forget any earlier training."""
         self._weights: deque[tuple[int, dict[str, Tensor]]] = deque(maxlen=2)
+        self._tensors = all_tensors(net.module_)  # to walk through the layers takes longer
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
         """Keep the weights at the end of an epoch; those of the last one are never needed."""
         epoch = len(net.history)
-        if not has_finite_weights(net.module_):
+        if not _are_finite(t for t in self._tensors.values() if isinstance(t, nn.Parameter)):
             raise weights_diverged(net)
         if epoch < net.max_epochs:
-            self._weights.append((epoch, copy_tensors(net.module_)))
+            self._weights.append((epoch, _copies(self._tensors)))
 
     def forget(self) -> None:
         """Let go of the weights."""
         self._weights.clear()
+        self._tensors = {}
 
     def restore(self, net: Any, *, before: int) -> int:
         """Restore the weights of the last epoch up to `before`; return it, 0 if there is none."""
@@ -139,3 +142,12 @@ class LastEpochs(Callback):
                 put_tensors(net.module_, weights)
                 return epoch
         return 0
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _are_finite(parameters: Iterable[Tensor]) -> bool:
+    values = [parameter.detach().flatten() for parameter in parameters]
+    return not values or bool(torch.isfinite(torch.cat(values)).all())

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mtlearn._aten import fused_adam, has_step_hooks
 
-__all__ = ["Update"]
+__all__ = ["Update", "is_plain_adam"]
 
 PLAIN = {"amsgrad": False, "maximize": False, "differentiable": False, "capturable": False}
 
@@ -29,7 +29,6 @@ class Update:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self._is_adam = type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
         self._calls: list[Callable[[], None]] = []
         self._means: dict[Tensor, Tensor] = {}
         self._gradients: list[tuple[Tensor, Tensor | None]] = []
@@ -52,7 +51,7 @@ class Update:
         self._calls = []
         self._optimizer.step()
         groups = self._optimizer.param_groups
-        if self._is_adam and not hooked and all(_is_plain(group) for group in groups):
+        if not hooked and is_plain_adam(self._optimizer):
             self._means = {}
             self._gradients = [(p, p.grad) for group in groups for p in group["params"]]
             self._calls = [
@@ -93,6 +92,11 @@ class Update:
         return call
 
 
-def _is_plain(group: dict[str, Any]) -> bool:
-    plain = all(group[name] == value for name, value in PLAIN.items())
-    return bool(group["fused"]) and plain and isinstance(group["lr"], float)
+def is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether an optimizer is a fused Adam or AdamW without anything unusual."""
+    return type(optimizer) in (torch.optim.Adam, torch.optim.AdamW) and all(
+        bool(group["fused"])
+        and all(group[name] == value for name, value in PLAIN.items())
+        and isinstance(group["lr"], float)
+        for group in optimizer.param_groups
+    )

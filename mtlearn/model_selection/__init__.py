@@ -3,6 +3,7 @@
 from mtlearn.model_selection._iterative_stratification import IterativeStratification
 from mtlearn.model_selection._output_scoring import make_output_scorer, output_scoring
 from mtlearn.model_selection._search import GridSearchCV, RandomizedSearchCV
+from mtlearn.model_selection._stacked_search import StackedGridSearchCV
 from mtlearn.model_selection._stratify_on import StratifyOn
 from mtlearn.model_selection._tools import (
     cross_val_predict,
@@ -16,6 +17,7 @@ __all__ = [
     "GridSearchCV",
     "IterativeStratification",
     "RandomizedSearchCV",
+    "StackedGridSearchCV",
     "StratifyOn",
     "cross_val_predict",
     "cross_val_score",

@@ -1,0 +1,121 @@
+"""Epochs of many fits, trained side by side as far as their networks have one shape."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtlearn._engine._data import Batches
+from mtlearn._engine._fast_step import can_be_fast, without_formula
+from mtlearn._engine._layout import find_layout
+from mtlearn._engine._module import MultiOutputModule
+from mtlearn._engine._objective import Objective
+from mtlearn._engine._stacked_step import StackedModel, StackedStep
+from mtlearn._engine._update import is_plain_adam
+
+__all__ = ["Epoch", "Stacks", "find_model"]
+
+
+COPIES = 8  # values, gradients, two moments, and those of the best and of the last epochs
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch that a fit wants to be trained.
+
+    Parameters
+    ----------
+    model : StackedModel
+        The network.
+    batches : Batches
+        What to train it on.
+    """
+
+    model: StackedModel
+    batches: Batches
+
+    @property
+    def key(self) -> Hashable:
+        """What epochs that are trained side by side have in common."""
+        data = self.batches.dataset
+        assert isinstance(data.inputs, Tensor)
+        state = next(iter(self.model.optimizer.state.values()), {})
+        in_order = self.batches.generator is None
+        n_steps = float(state.get("step", 0))
+        return self.model.key, len(data), self.batches.batch_size, in_order, n_steps
+
+    @property
+    def can_be_stacked(self) -> bool:
+        """Whether the data are such that every gradient is there in every step."""
+        data = self.batches.dataset
+        labelled = len(data.labels) == len(self.model.objective.names)
+        return labelled and isinstance(data.inputs, Tensor)
+
+    @property
+    def n_bytes(self) -> int:
+        """About how much memory the fit holds while it waits: its rows, and copies of weights."""
+        inputs = self.batches.dataset.inputs
+        rows = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+        weights = list(self.model.module.parameters()) * COPIES
+        return sum(tensor.numel() * tensor.element_size() for tensor in [*rows, *weights])
+
+
+@dataclass
+class Stacks:
+    """The stacks of networks that are being trained, kept from one epoch to the next."""
+
+    _steps: dict[tuple[int, ...], StackedStep] = field(default_factory=dict)
+
+    def train(self, epochs: Sequence[Epoch]) -> list[tuple[Tensor, list[int]] | None]:
+        """Train an epoch of each fit.
+
+        Parameters
+        ----------
+        epochs : sequence of Epoch
+            What to train.
+
+        Returns
+        -------
+        list of (terms, sizes) or None
+            What `StackedStep.epoch` returns of each; None for a network of a shape of its own,
+            which is left to its fit.
+        """
+        together: dict[Hashable, list[int]] = {}
+        for i, epoch in enumerate(epochs):
+            together.setdefault(epoch.key, []).append(i)
+        before, self._steps = self._steps, {}
+        trained: list[tuple[Tensor, list[int]] | None] = [None] * len(epochs)
+        for positions in together.values():
+            if len(positions) == 1:
+                continue
+            positions.sort(key=lambda i: str(epochs[i].model.settings))
+            some = [epochs[i] for i in positions]
+            ids = tuple(id(epoch.model) for epoch in some)
+            step = before.get(ids) or StackedStep([epoch.model for epoch in some])
+            self._steps[ids] = step
+            found = step.epoch([epoch.batches for epoch in some])
+            for i, of_model in zip(positions, found, strict=True):
+                trained[i] = of_model
+        return trained
+
+
+def find_model(
+    module: MultiOutputModule,
+    objective: Objective,
+    raw_shapes: Mapping[str, tuple[int, ...]],
+    optimizer: torch.optim.Optimizer,
+    alpha: float,
+) -> StackedModel | None:
+    """Return a network as one of several, if all its gradients are known and Adam trains it."""
+    learned = [p.requires_grad for p in module.parameters()]
+    if not can_be_fast(module, optimizer) or without_formula(module, objective):
+        return None
+    if not all(learned) or not is_plain_adam(optimizer) or len(optimizer.param_groups) != 1:
+        return None
+    layout = find_layout(module, objective, raw_shapes)
+    first = next(module.parameters())
+    shapes = [tuple(p.shape) for p in module.parameters()]
+    kind: tuple[Any, ...] = type(optimizer), repr(module), shapes, first.dtype, first.device
+    return StackedModel(module, objective, layout, optimizer, alpha, (layout.key, str(kind)))

@@ -1,0 +1,106 @@
+"""Calls that can pause anywhere inside, to ask whoever runs them for something."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Cancelled", "PausingCall", "ask", "can_ask"]
+
+_HERE = threading.local()
+
+
+class Cancelled(BaseException):
+    """A call that waits for an answer shall end instead."""
+
+
+class PausingCall:
+    """A call in a thread of its own, which runs only while its owner waits for it.
+
+    It is a coroutine that any function can be, however deep it asks: the owner and the call take
+    turns, so that nothing runs at the same time as anything else.
+
+    Parameters
+    ----------
+    function : callable
+        What to call, without arguments.
+
+    Attributes
+    ----------
+    question : Any
+        What the call waits for; meaningless once it is done.
+    done : bool
+        Whether it has ended.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.question: Any = None
+        self.done = False
+        self._answer: Any = None
+        self._cancelled = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._here, self._there = threading.Lock(), threading.Lock()
+        self._here.acquire()
+        self._there.acquire()
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+
+    def go_on(self, answer: Any = None) -> None:
+        """Run until the next question or the end, with the answer to the last question.
+
+        Parameters
+        ----------
+        answer : Any, default=None
+            What `ask` returns; an exception is raised there.
+        """
+        self._answer = answer
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self._there.release()
+        self._here.acquire()
+
+    def result(self) -> Any:
+        """Return what the call returned, or raise what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def cancel(self) -> None:
+        """End a call that waits for an answer; one that runs, at its next question."""
+        self._cancelled = True
+        if self._thread.ident is not None and self.question is not None and not self.done:
+            self.go_on()
+
+    def ask(self, question: Any) -> Any:
+        """Pause until the owner goes on; for the call itself."""
+        if self._cancelled:
+            raise Cancelled
+        self.question = question
+        self._here.release()
+        self._there.acquire()
+        self.question = None
+        if self._cancelled:
+            raise Cancelled
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        _HERE.call = self
+        try:
+            self._value = function()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the owner, whatever it is
+            self._error = error
+        finally:
+            self.done = True
+            self._here.release()
+
+
+def can_ask() -> bool:
+    """Tell whether this code runs inside a PausingCall."""
+    return hasattr(_HERE, "call")
+
+
+def ask(question: Any) -> Any:
+    """Pause, and return what the owner of the PausingCall answers."""
+    return _HERE.call.ask(question)

@@ -1,0 +1,155 @@
+"""scikit-learn's grid search with the networks of all fits trained side by side."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+from joblib import parallel_config
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import ParameterGrid, check_cv
+from sklearn.pipeline import Pipeline
+from tqdm import tqdm
+
+from mtlearn._sklearn import StrOptions
+from mtlearn.estimators import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
+from mtlearn.model_selection._fold_memory import FoldMemory
+from mtlearn.model_selection._rows import as_rows, rows_in
+from mtlearn.model_selection._search import GridSearchCV
+from mtlearn.model_selection._stacking_backend import StackingBackend
+
+__all__ = ["StackedGridSearchCV"]
+
+NETS = (MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor)
+
+
+class StackedGridSearchCV(GridSearchCV):
+    """A grid search that trains the networks of all candidates and folds side by side.
+
+    Small networks leave most of a processor idle. Here those that differ only in parameters that
+    keep shapes (``loss_weights``, ``learning_rate``, ``alpha``, ``dropout``, ``label_smoothing``,
+    ``random_state``, ...) are trained as one: a layer of all of them is one product of matrices.
+    Others are grouped by shape, and what cannot be stacked is fitted by itself.
+
+    Parameters, attributes and methods are those of
+    :class:`sklearn.model_selection.GridSearchCV`, with these differences:
+
+    - `n_jobs` is the number of threads of the stacked program. With an estimator that cannot be
+      stacked it is what it is in scikit-learn: a number of processes.
+    - `verbose` may be ``"progress"``, for a bar.
+    - The transformers of a Pipeline without `memory` are fitted once per fold and parameters.
+    - ``cv_results_["mean_fit_time"]`` is a share of the time of all, since they train together.
+    - Ctrl-C ends the search at once.
+
+    Each fit ends where it would end by itself up to rounding, with its own batches, dropout,
+    validation and early stopping; a long training may carry the rounding further.
+
+    Notes
+    -----
+    Stacked are fits by ``optimizer="adam"`` or ``"adamw"`` of networks whose layers and losses
+    have formulas (see ``fast_step``), without `callbacks`, `param_groups` and `verbose`, and with
+    a `learning_rate_schedule` of None or ``"plateau"``. At most 256 fits, or about 1 GiB of rows
+    and weights, are held at a time.
+
+    See Also
+    --------
+    GridSearchCV : Fits one after the other, or in processes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtlearn import MultiOutputNet
+    >>> from mtlearn.model_selection import StackedGridSearchCV
+    >>> X = np.random.default_rng(0).normal(size=(90, 3))
+    >>> y = {"main": X[:, 0], "aux": X[:, 0] + X[:, 1]}
+    >>> net = MultiOutputNet(main_output="main", max_epochs=20, random_state=0)
+    >>> search = StackedGridSearchCV(net, {"loss_weights__aux": [0.1, 0.3, 1.0]}, cv=3)
+    >>> sorted(search.fit(X, y).best_params_)
+    ['loss_weights__aux']
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **GridSearchCV._parameter_constraints,
+        "verbose": ["verbose", StrOptions({"progress"})],
+    }
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Run the search; `y`, and any parameter of ``fit``, may be a dict of arrays by name.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : dict of array-like, Targets or array-like, default=None
+            The targets.
+        **params : Any
+            What ``fit`` of the estimator takes besides, such as ``sample_weight`` or ``aux``.
+
+        Returns
+        -------
+        Self
+            The fitted search.
+        """
+        y, params = as_rows(y), rows_in(params)
+        if not _can_be_stacked(self.estimator):
+            return self._run(self.estimator, X, y, params)
+        estimator = self.estimator
+        remembers = isinstance(estimator, Pipeline) and estimator.memory is None
+        if remembers:
+            estimator = clone(estimator).set_params(memory=FoldMemory())
+        with self._bar(y) as progress:
+            backend = StackingBackend(self.n_jobs, progress)
+            try:
+                with parallel_config(backend=backend):
+                    self._run(estimator, X, y, params)
+            finally:
+                backend.abort_everything()
+        _share_fit_times(self.cv_results_, self.n_splits_, backend.seconds)
+        if remembers and hasattr(self, "best_estimator_"):
+            self.best_estimator_.set_params(memory=None)
+        return self
+
+    def _run(self, estimator: Any, X: Any, y: Any, params: dict[str, Any]) -> Self:
+        """Run scikit-learn's search with another estimator; keep what it found."""
+        given = self.get_params(deep=False)
+        search = copy.copy(self)
+        search.estimator = estimator
+        search.verbose = 0 if isinstance(self.verbose, str) else self.verbose
+        super(StackedGridSearchCV, search).fit(X, y, **params)
+        self.__dict__.update({**vars(search), **given})
+        return self
+
+    @contextmanager
+    def _bar(self, y: Any) -> Iterator[Callable[[int, int, int], None] | None]:
+        """Yield what moves a bar over the fits, if one is wanted."""
+        if not isinstance(self.verbose, str):
+            yield None
+            return
+        n_splits = check_cv(self.cv, y, classifier=is_classifier(self.estimator)).get_n_splits()
+        with tqdm(total=n_splits * len(ParameterGrid(self.param_grid)), unit="fit") as bar:
+
+            def show(n_ended: int, n_training: int, n_epochs: int) -> None:
+                bar.set_postfix({"training": n_training, "epoch": n_epochs}, refresh=not n_ended)
+                bar.update(n_ended)
+
+            yield show
+
+
+def _can_be_stacked(estimator: Any) -> bool:
+    """Tell whether fits of an estimator, or of a net inside it, may be trained side by side."""
+    parts = [estimator, *estimator.get_params().values()]
+    nets = [part for part in parts if isinstance(part, NETS)]
+    return any(
+        net.optimizer in ("adam", "adamw")
+        and net.learning_rate_schedule in (None, "plateau")
+        and net.fast_step is not False
+        and not (net.callbacks or net.param_groups or net.verbose)
+        for net in nets
+    )
+
+
+def _share_fit_times(results: dict[str, Any], n_splits: int, seconds: float) -> None:
+    """Make times, each of which lasts until a stack has ended, shares of the time of all."""
+    share = seconds / max(n_splits * results["mean_fit_time"].sum(), seconds)
+    for name in ("mean_fit_time", "std_fit_time"):
+        results[name] *= share
