@@ -257,6 +257,28 @@ def skorch_whole_batches(problem: Problem) -> Fit:
     return skorch_net(problem, whole_batches=True)
 
 
+def skorch_search_net(problem: Problem, n_epochs: int, *, whole_batches: bool) -> Any:
+    """Return skorch's net whose ``criterion__class_weight`` can be searched."""
+    import torch
+    from _skorch_parts import Batches, Network, WeightedLoss
+    from skorch import NeuralNet
+
+    how = {"iterator_train": Batches} if whole_batches else {"iterator_train__shuffle": True}
+    return NeuralNet(
+        Network,
+        WeightedLoss,
+        module__sizes=(problem.n_features, *problem.layers),
+        optimizer=torch.optim.Adam,
+        optimizer__fused=whole_batches,
+        lr=RATE,
+        batch_size=problem.batch_size,
+        max_epochs=n_epochs,
+        train_split=None,
+        verbose=0,
+        **how,
+    )
+
+
 def keras_model(problem: Problem) -> Fit:
     """Fit a functional model of Keras, on the backend of this process."""
     import keras

@@ -27,7 +27,7 @@ class PausingCall:
     Attributes
     ----------
     question : Any
-        What the call waits for; meaningless once it is done.
+        What the call waits for; None while it runs.
     done : bool
         Whether it has ended.
     """
@@ -59,16 +59,15 @@ class PausingCall:
             self._there.release()
         self._here.acquire()
 
-    def result(self) -> Any:
-        """Return what the call returned, or raise what it raised."""
-        if self._error is not None:
-            raise self._error
-        return self._value
+    @property
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """What the call returned, and None; or None, and what it raised."""
+        return self._value, self._error
 
     def cancel(self) -> None:
         """End a call that waits for an answer; one that runs, at its next question."""
         self._cancelled = True
-        if self._thread.ident is not None and self.question is not None and not self.done:
+        if self.question is not None and not self.done:
             self.go_on()
 
     def ask(self, question: Any) -> Any:

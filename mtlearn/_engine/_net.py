@@ -10,13 +10,14 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
-from mtlearn._engine._data import Batches
+from mtlearn._engine._data import Batches, TrainingData
 from mtlearn._engine._fast_step import FastStep, Listener, can_be_fast
+from mtlearn._engine._losses import EpochLosses, epoch_losses
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn._engine._predict import raw_outputs
 from mtlearn._engine._stacked_parameters import unstack
-from mtlearn._engine._stacked_step import StackedModel
+from mtlearn._engine._stacked_step import StackedEpoch, StackedModel
 from mtlearn._engine._stacks import Epoch, find_model
 from mtlearn._engine._stopping import Diverged, StopTraining
 from mtlearn._interrupts import Interrupts
@@ -82,6 +83,9 @@ class Net(NeuralNet):
         self.first_rates: list[float] = []
         self._best_losses: dict[str, float] = {}
         self._step: FastStep | None = None
+        self.watched: TrainingData | None = None
+        self.ended: StackedEpoch | None = None
+        self.can_be_stacked = False
         self._model: StackedModel | None = None
         self._is_stacked = False
         self.is_fast = False
@@ -171,34 +175,44 @@ class Net(NeuralNet):
             return
         if training and self.record_rate:
             self.history.record("learning_rate", self._scheduled_rate())
-        for whole in (self.module_, self.criterion_):
-            if any(part.training != training for part in whole.modules()):
-                whole.train(training)
-        for part in self.frozen:
-            part.training = False
+        if training:
+            self.ended = self._stacked_epoch(iterator)
+        ended = self.ended
+        losses = None if ended is None else ended.trained if training else ended.watched
         stops = self._is_interrupted if training else bool
-        stacked = self._stacked_epoch(iterator) if training else None
-        step = self._find_step() if training and stacked is None else None
-        if stacked is not None:
-            terms, sizes = stacked
-        elif step is None:
-            terms, sizes = self._eager_epoch(iterator, training, prefix, step_fn, stops)
-        else:
-            listener = self._listener(prefix) if self._listens() else None
-            terms, sizes = step.epoch(iterator, stops=stops, listener=listener)
-        self.history.record(f"{prefix}_batch_count", len(sizes))
-        by_batch = terms.to("cpu", torch.float64)
-        self._record(prefix, by_batch, torch.tensor(sizes), iterator.dataset.labels)
+        if losses is None:
+            terms, sizes = self._run_batches(iterator, training, prefix, step_fn, stops)
+            losses = epoch_losses(terms.unsqueeze(0), sizes)[0]
+        self._record(prefix, losses, iterator.dataset.labels)
         if stops():
             raise StopTraining
 
     def release(self) -> None:
         """Let go of what only a training needs."""
-        self.train_split = None
+        self.train_split = self.watched = self.ended = None
         if self._step is not None:
             self._step.release()
         self._leave_stack()
         self._model = None
+
+    def _run_batches(
+        self,
+        iterator: Batches,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        stops: Callable[[], bool],
+    ) -> tuple[Tensor, list[int]]:
+        """Run all batches; return the terms and the number of rows of each."""
+        for whole in (self.module_, self.criterion_):
+            if any(part.training != training for part in whole.modules()):
+                whole.train(training)
+        for part in self.frozen:
+            part.training = False
+        step = self._find_step() if training else None
+        if step is None:
+            return self._eager_epoch(iterator, training, prefix, step_fn, stops)
+        return step.epoch(iterator, stops=stops, listener=self._listener(prefix))
 
     def _eager_epoch(
         self,
@@ -226,16 +240,21 @@ class Net(NeuralNet):
             self.history.record_batch(f"{prefix}_batch_size", _n_rows(batch))
         self.notify("on_batch_end", batch=batch, training=training, **step)
 
-    def _stacked_epoch(self, batches: Batches) -> tuple[Tensor, list[int]] | None:
+    def _stacked_epoch(self, batches: Batches) -> StackedEpoch | None:
         """Let whoever runs this fit beside others train an epoch of all; None if nobody does."""
-        if not can_ask() or self.fast_step is False or self._listens():
+        if not can_ask() or self.fast_step is False or not self.can_be_stacked:
             return None
         if self._model is None:
             self._model = find_model(
                 self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
             )
-        if self._model is None or not (epoch := Epoch(self._model, batches)).can_be_stacked:
+        if self._model is None:
             return None
+        epoch = Epoch(self._model, batches, self.watched)
+        if not epoch.can_be_stacked:
+            return None
+        if not self.module_.training:
+            self.module_.train()
         with suspended_settings():
             found = ask(epoch)
         if found is None:
@@ -265,16 +284,16 @@ class Net(NeuralNet):
     def _raw_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: self.heads[name].raw_shape_ for name in self.criterion_.names}
 
-    def _listens(self) -> bool:
-        """Tell whether a callback wants to see batches."""
+    def _listener(self, prefix: str) -> Listener | None:
+        """Return what tells the callbacks of batches, if one of them wants to see these."""
         methods = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-        return self.keep_batches or any(
+        listens = self.keep_batches or any(
             getattr(type(callback), method) is not getattr(Callback, method)
             for _, callback in self.callbacks_
             for method in methods
         )
-
-    def _listener(self, prefix: str) -> Listener:
+        if not listens:
+            return None
         parameters = list(self.module_.named_parameters())
         return Listener(
             lambda batch: self.notify("on_batch_begin", batch=batch, training=True),
@@ -305,32 +324,36 @@ class Net(NeuralNet):
         terms = torch.cat([losses.detach(), torch.as_tensor(penalty).detach().to(losses).view(1)])
         return {"loss": total + penalty, "y_pred": raw, "terms": terms}
 
-    def _record(
-        self, prefix: str, by_batch: Tensor, sizes: Tensor, observed: Collection[str]
-    ) -> None:
-        """Record the mean over rows of each column of losses, and of the penalty, the last one."""
+    def _record(self, prefix: str, losses: EpochLosses, observed: Collection[str]) -> None:
+        """Record the mean losses of the outputs that have labels, and of the penalty."""
         names = self.criterion_.names
+        means, penalty = losses.means[:-1], losses.means[-1]
+        self._check_losses(prefix, losses)
         weights = self.criterion_.weights.tolist()
-        means = (sizes.to(torch.float64) / sizes.sum() @ by_batch).tolist()
-        self._check_losses(prefix, means, by_batch[:, : len(names)])
-        if not math.isfinite(means[-1]):
+        total = math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) + penalty
+        found = {"loss": total}
+        found |= {f"{n}_loss": m for n, m in zip(names, means, strict=True) if n in observed}
+        row: dict[str, float] = {f"{prefix}_batch_count": losses.n_batches}
+        for key, loss in found.items():
+            best = self._best_losses.get(f"{prefix}_{key}", math.inf)
+            self._best_losses[f"{prefix}_{key}"] = min(loss, best)
+            row |= {f"{prefix}_{key}": loss, f"{prefix}_{key}_best": loss < best}
+        row[f"{prefix}_penalty"] = penalty
+        self.history[-1].update(row)
+
+    def _check_losses(self, prefix: str, losses: EpochLosses) -> None:
+        """Raise if a mean is bad; name the output whose loss was bad first."""
+        limit = self.loss_limit if prefix == "train" else math.inf
+        *means, penalty = losses.means
+        if all(math.isfinite(mean) and mean <= limit for mean in means):
+            if math.isfinite(penalty):
+                return
             raise Diverged(
                 f"training diverged in epoch {self.epochs_before + len(self.history)}: the penalty "
                 f"is not finite. Lower `learning_rate`, or scale X.",
-                at_start=not bool(by_batch[0, -1].isfinite()),
+                at_start=not bool(losses.by_batch[0, -1].isfinite()),
             )
-        total = math.fsum(w * mean for w, mean in zip(weights, means, strict=False)) + means[-1]
-        self._record_loss(f"{prefix}_loss", total)
-        for name, mean in zip(names, means, strict=False):
-            if name in observed:
-                self._record_loss(f"{prefix}_{name}_loss", mean)
-        self.history.record(f"{prefix}_penalty", means[-1])
-
-    def _check_losses(self, prefix: str, means: list[float], by_batch: Tensor) -> None:
-        """Raise if a mean loss is bad; name the output that was bad first."""
-        limit = self.loss_limit if prefix == "train" else math.inf
-        if all(math.isfinite(mean) and mean <= limit for mean in means[: by_batch.shape[1]]):
-            return
+        by_batch = losses.by_batch[:, :-1]
         bad = ~(by_batch.isfinite() & (by_batch <= limit))
         first = torch.where(bad.any(dim=0), bad.int().argmax(dim=0), len(bad))
         output = int(first.argmin())
@@ -341,12 +364,6 @@ class Net(NeuralNet):
             f"{means[output]:.3g}. Lower `learning_rate`, or scale X.",
             at_start=prefix == "train" and bool(bad[0].any()),
         )
-
-    def _record_loss(self, key: str, loss: float) -> None:
-        best = self._best_losses.get(key, math.inf)
-        self._best_losses[key] = min(loss, best)
-        self.history.record(key, loss)
-        self.history.record(f"{key}_best", loss < best)
 
     def _raw_outputs(self, X: Array) -> dict[str, Array]:
         module = self.module_

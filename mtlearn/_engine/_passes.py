@@ -74,8 +74,7 @@ class Passes:
 
     def run(self, x: Batch, prepared: Sequence[tuple[Tensor, ...] | None]) -> list[Tensor]:
         """Write the gradients of a batch; return the raw values, which are not overwritten."""
-        one = x if isinstance(x, Tensor) else next(iter(x.values()))
-        network, of_blocks, of_groups = self._network(one.shape[len(self._models)])
+        network, of_blocks, of_groups = self._network(self._n_rows(x))
         raw = network.forward(x)
         for group, out, parts in zip(self._layout.groups, of_groups, prepared, strict=True):
             if parts is None:
@@ -84,6 +83,10 @@ class Passes:
                 group.formula.gradient(raw[group.block][..., group.columns], out, *parts)
         network.backward(of_blocks)
         return raw
+
+    def forward(self, x: Batch) -> list[Tensor]:
+        """Return the raw values of a batch."""
+        return self._network(self._n_rows(x))[0].forward(x)
 
     def losses(
         self,
@@ -116,6 +119,10 @@ class Passes:
             for name, part in zip(group.names, parts, strict=True):
                 outputs[name] = part.reshape(len(part), *raw_shapes[name])
         return {name: outputs[name] for name in self._names}
+
+    def _n_rows(self, x: Batch) -> int:
+        one = x if isinstance(x, Tensor) else next(iter(x.values()))
+        return one.shape[len(self._models)]
 
     def _network(self, n_rows: int) -> tuple[NetworkFormulas, list[Tensor], list[Tensor]]:
         """Return the formulas for batches of a size, with the gradients of the raw values.

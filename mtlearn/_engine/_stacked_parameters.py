@@ -36,6 +36,8 @@ class StackedParameters:
         The values, gradients, means and mean squares of each block.
     step : Tensor of shape ()
         How many steps were made.
+    places : dict of str to (slice, shape)
+        Where a parameter is in what `rows` returns.
     """
 
     def __init__(
@@ -63,11 +65,16 @@ class StackedParameters:
         parts = [tensor.split(sizes) for tensor in self.all]
         self.blocks = [[part[i].view(shape) for part in parts] for i, shape in enumerate(shapes)]
         self.step = torch.zeros((), dtype=torch.float32, device=first.device)
+        self.places: dict[str, tuple[slice, torch.Size]] = {}
         self._places: dict[Tensor, tuple[Tensor, Tensor]] = {}
+        position = 0
         for group, block in zip(groups, self.blocks, strict=True):
             start = 0
             for name in group:
                 end = start + len(peers[0][name])
+                after = position + peers[0][name].numel()
+                self.places[name] = slice(position, after), peers[0][name].shape
+                position = after
                 self._places[peers[0][name]] = block[0][:, start:end], block[1][:, start:end]
                 for k, optimizer in enumerate(optimizers):
                     self._take(peers[k][name], optimizer, [part[k, start:end] for part in block])
@@ -88,14 +95,23 @@ class StackedParameters:
         """Refuse: what has no formula is not trained side by side."""
         raise NotImplementedError
 
+    def rows(self) -> Tensor:
+        """Return a copy of the values as a row of each network, as `places` tells."""
+        return torch.cat([block[0].flatten(1) for block in self.blocks], 1)
+
     def add_penalty(self) -> Tensor:
         """Add the gradients of the penalties to those of the losses; return the penalties.
 
         Their shape is (n_models,).
         """
-        if self._factors is None:
-            return self._penalties
-        self._weight_gradients.addcmul_(self._weights, self._factors)
+        if self._factors is not None:
+            self._weight_gradients.addcmul_(self._weights, self._factors)
+        return self.penalties()
+
+    def penalties(self) -> Tensor:
+        """Return the penalty of each network, of shape (n_models,)."""
+        if not self._products:
+            return self._zeros
         for row, column, out in self._products:
             torch.bmm(row, column, out=out)
         return self._squares.sum(0) * self._alphas
@@ -123,8 +139,9 @@ class StackedParameters:
     ) -> None:
         values, gradients, *_ = self.all
         self._alphas = values.new_tensor(alphas)
-        self._penalties = torch.zeros_like(self._alphas)
+        self._zeros = torch.zeros_like(self._alphas)
         self._factors: Tensor | None = None
+        self._products: list[tuple[Tensor, Tensor, Tensor]] = []
         n_blocks = sum(parameters[group[0]].ndim >= 2 for group in groups)
         n_weights = sum(sizes[:n_blocks])
         if not any(alphas) or not n_blocks:

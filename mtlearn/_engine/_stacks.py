@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtlearn._engine._data import Batches
+from mtlearn._engine._data import Batches, TrainingData
 from mtlearn._engine._fast_step import can_be_fast, without_formula
 from mtlearn._engine._layout import find_layout
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective
-from mtlearn._engine._stacked_step import StackedModel, StackedStep
+from mtlearn._engine._stacked_step import StackedEpoch, StackedModel, StackedStep
 from mtlearn._engine._update import is_plain_adam
 
 __all__ = ["Epoch", "Stacks", "find_model"]
@@ -31,10 +31,13 @@ class Epoch:
         The network.
     batches : Batches
         What to train it on.
+    watched : TrainingData or None
+        What its losses are watched on afterwards.
     """
 
     model: StackedModel
     batches: Batches
+    watched: TrainingData | None
 
     @property
     def key(self) -> Hashable:
@@ -68,7 +71,7 @@ class Stacks:
 
     _steps: dict[tuple[int, ...], StackedStep] = field(default_factory=dict)
 
-    def train(self, epochs: Sequence[Epoch]) -> list[tuple[Tensor, list[int]] | None]:
+    def train(self, epochs: Sequence[Epoch]) -> list[StackedEpoch | None]:
         """Train an epoch of each fit.
 
         Parameters
@@ -78,27 +81,36 @@ class Stacks:
 
         Returns
         -------
-        list of (terms, sizes) or None
-            What `StackedStep.epoch` returns of each; None for a network of a shape of its own,
-            which is left to its fit.
+        list of StackedEpoch or None
+            What came out; None for a network of a shape of its own, which is left to its fit.
         """
         together: dict[Hashable, list[int]] = {}
         for i, epoch in enumerate(epochs):
             together.setdefault(epoch.key, []).append(i)
         before, self._steps = self._steps, {}
-        trained: list[tuple[Tensor, list[int]] | None] = [None] * len(epochs)
+        trained: list[StackedEpoch | None] = [None] * len(epochs)
         for positions in together.values():
             if len(positions) == 1:
                 continue
             positions.sort(key=lambda i: str(epochs[i].model.settings))
             some = [epochs[i] for i in positions]
             ids = tuple(id(epoch.model) for epoch in some)
-            step = before.get(ids) or StackedStep([epoch.model for epoch in some])
+            step = before.get(ids) or _make_step(some)
             self._steps[ids] = step
             found = step.epoch([epoch.batches for epoch in some])
             for i, of_model in zip(positions, found, strict=True):
                 trained[i] = of_model
         return trained
+
+
+def _make_step(epochs: Sequence[Epoch]) -> StackedStep:
+    watched = [epoch.watched for epoch in epochs if epoch.watched is not None]
+    alike = {(len(data), *data.labels) for data in watched}
+    return StackedStep(
+        [epoch.model for epoch in epochs],
+        [epoch.batches.dataset for epoch in epochs],
+        watched if len(watched) == len(epochs) and len(alike) == 1 else None,
+    )
 
 
 def find_model(

@@ -1,7 +1,7 @@
 """When training ends early, and with which weights."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ __all__ = [
     "put_tensors",
     "weights_diverged",
 ]
+
+
+Weights = Callable[[], dict[str, Tensor]]
 
 
 class StopTraining(Exception):
@@ -45,12 +48,13 @@ class Diverged(DivergenceError):
 
 def copy_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all parameters and buffers."""
-    return _copies(all_tensors(module))
+    return {name: tensor.detach().clone() for name, tensor in all_tensors(module).items()}
 
 
 def has_finite_weights(module: nn.Module) -> bool:
     """Tell whether no parameter is infinite or NaN."""
-    return _are_finite(module.parameters())
+    values = [parameter.detach().flatten() for parameter in module.parameters()]
+    return not values or bool(torch.isfinite(torch.cat(values)).all())
 
 
 def weights_diverged(net: Any) -> Diverged:
@@ -91,7 +95,7 @@ class BestEpoch(Callback):
         """Forget any earlier training."""
         self.best_epoch_ = 0
         self._best = float("inf")
-        self._weights: dict[str, Tensor] = {}
+        self._weights: Weights | None = None
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
         """Keep the weights if they are the best so far; stop if none has been for long."""
@@ -100,15 +104,15 @@ class BestEpoch(Callback):
             return
         if loss < self._best:
             self._best, self.best_epoch_ = loss, epoch
-            self._weights = copy_tensors(net.module_)
+            self._weights = _weights_of(net)
         elif epoch - self.best_epoch_ >= self.patience:
             raise StopTraining
 
     def on_train_end(self, net: Any, **_kwargs: Any) -> None:
         """Restore the best weights."""
-        if self._weights:
-            put_tensors(net.module_, self._weights)
-        self._weights = {}
+        if self._weights is not None:
+            put_tensors(net.module_, self._weights())
+        self._weights = None
 
 
 class LastEpochs(Callback):
@@ -117,37 +121,35 @@ class LastEpochs(Callback):
     A weight can be infinite while all losses are finite: behind a ReLU, for one.
     """
 
-    def on_train_begin(self, net: Any, **_kwargs: Any) -> None:
+    def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
         """Forget any earlier training."""
-        self._weights: deque[tuple[int, dict[str, Tensor]]] = deque(maxlen=2)
-        self._tensors = all_tensors(net.module_)  # to walk through the layers takes longer
+        self._weights: deque[tuple[int, Weights]] = deque(maxlen=2)
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
         """Keep the weights at the end of an epoch; those of the last one are never needed."""
         epoch = len(net.history)
-        if not _are_finite(t for t in self._tensors.values() if isinstance(t, nn.Parameter)):
+        ended = net.ended
+        if not (has_finite_weights(net.module_) if ended is None else ended.is_finite):
             raise weights_diverged(net)
         if epoch < net.max_epochs:
-            self._weights.append((epoch, _copies(self._tensors)))
+            self._weights.append((epoch, _weights_of(net)))
 
     def forget(self) -> None:
         """Let go of the weights."""
         self._weights.clear()
-        self._tensors = {}
 
     def restore(self, net: Any, *, before: int) -> int:
         """Restore the weights of the last epoch up to `before`; return it, 0 if there is none."""
         for epoch, weights in reversed(self._weights):
             if epoch <= before:
-                put_tensors(net.module_, weights)
+                put_tensors(net.module_, weights())
                 return epoch
         return 0
 
 
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def _are_finite(parameters: Iterable[Tensor]) -> bool:
-    values = [parameter.detach().flatten() for parameter in parameters]
-    return not values or bool(torch.isfinite(torch.cat(values)).all())
+def _weights_of(net: Any) -> Weights:
+    """Return what returns the weights by name as they are now."""
+    if net.ended is not None:
+        return net.ended.weights
+    copied = copy_tensors(net.module_)
+    return lambda: copied

@@ -224,6 +224,7 @@ def _run(
 
     Return the epoch that the weights are of, and why the run ended if it diverged.
     """
+    net.watched = watched
     net.train_split = None if watched is None else predefined_split(watched)
     net.history_ = History()
     error = None

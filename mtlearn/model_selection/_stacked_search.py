@@ -12,15 +12,12 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from mtlearn._sklearn import StrOptions
-from mtlearn.estimators import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
 from mtlearn.model_selection._fold_memory import FoldMemory
 from mtlearn.model_selection._rows import as_rows, rows_in
 from mtlearn.model_selection._search import GridSearchCV
 from mtlearn.model_selection._stacking_backend import StackingBackend
 
 __all__ = ["StackedGridSearchCV"]
-
-NETS = (MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor)
 
 
 class StackedGridSearchCV(GridSearchCV):
@@ -34,8 +31,8 @@ class StackedGridSearchCV(GridSearchCV):
     Parameters, attributes and methods are those of
     :class:`sklearn.model_selection.GridSearchCV`, with these differences:
 
-    - `n_jobs` is the number of threads of the stacked program. With an estimator that cannot be
-      stacked it is what it is in scikit-learn: a number of processes.
+    - Each of the `n_jobs` processes has a share of the fits, and trains these side by side.
+      `pre_dispatch` plays no part.
     - `verbose` may be ``"progress"``, for a bar.
     - The transformers of a Pipeline without `memory` are fitted once per fold and parameters.
     - ``cv_results_["mean_fit_time"]`` is a share of the time of all, since they train together.
@@ -91,19 +88,14 @@ class StackedGridSearchCV(GridSearchCV):
             The fitted search.
         """
         y, params = as_rows(y), rows_in(params)
-        if not _can_be_stacked(self.estimator):
-            return self._run(self.estimator, X, y, params)
         estimator = self.estimator
         remembers = isinstance(estimator, Pipeline) and estimator.memory is None
         if remembers:
             estimator = clone(estimator).set_params(memory=FoldMemory())
         with self._bar(y) as progress:
             backend = StackingBackend(self.n_jobs, progress)
-            try:
-                with parallel_config(backend=backend):
-                    self._run(estimator, X, y, params)
-            finally:
-                backend.abort_everything()
+            with parallel_config(backend=backend):
+                self._run(estimator, X, y, params)
         _share_fit_times(self.cv_results_, self.n_splits_, backend.seconds)
         if remembers and hasattr(self, "best_estimator_"):
             self.best_estimator_.set_params(memory=None)
@@ -115,6 +107,7 @@ class StackedGridSearchCV(GridSearchCV):
         search = copy.copy(self)
         search.estimator = estimator
         search.verbose = 0 if isinstance(self.verbose, str) else self.verbose
+        search.pre_dispatch = "all"
         super(StackedGridSearchCV, search).fit(X, y, **params)
         self.__dict__.update({**vars(search), **given})
         return self
@@ -133,19 +126,6 @@ class StackedGridSearchCV(GridSearchCV):
                 bar.update(n_ended)
 
             yield show
-
-
-def _can_be_stacked(estimator: Any) -> bool:
-    """Tell whether fits of an estimator, or of a net inside it, may be trained side by side."""
-    parts = [estimator, *estimator.get_params().values()]
-    nets = [part for part in parts if isinstance(part, NETS)]
-    return any(
-        net.optimizer in ("adam", "adamw")
-        and net.learning_rate_schedule in (None, "plateau")
-        and net.fast_step is not False
-        and not (net.callbacks or net.param_groups or net.verbose)
-        for net in nets
-    )
 
 
 def _share_fit_times(results: dict[str, Any], n_splits: int, seconds: float) -> None:

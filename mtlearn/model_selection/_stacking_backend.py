@@ -1,55 +1,53 @@
-"""A backend of joblib that runs fits until they train, and then trains them side by side."""
+"""A backend of joblib that collects fits, to train their networks side by side."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
-import torch
-from joblib import cpu_count
+from joblib import Parallel, cpu_count, delayed
 from joblib.parallel import ParallelBackendBase
 
-from mtlearn._engine._stacks import Epoch, Stacks
-from mtlearn._pausing import PausingCall
-from mtlearn._torch_state import training_settings
+from mtlearn.model_selection._side_by_side import Outcome, side_by_side
 
 __all__ = ["StackingBackend"]
-
-MOST_TOGETHER = 256
-BYTES_TOGETHER = 2**30
 
 
 class _Task:
     """A task of joblib, and what joblib wants to hear when it is done."""
 
-    def __init__(self, backend: "StackingBackend", call: PausingCall, callback: Any) -> None:
-        self.call, self.callback = call, callback
-        self._backend = backend
+    def __init__(self, run_all: Callable[[], None], function: Any, callback: Any) -> None:
+        self.function, self.callback = function, callback
+        self.outcome: Outcome | None = None
+        self._run_all = run_all
 
     def get(self, timeout: float | None = None) -> Any:  # noqa: ARG002
-        """Return the result, once all that were sent are done."""
-        self._backend.finish()
-        return self.call.result()
+        """Return the result, for which all tasks are run."""
+        if self.outcome is None:
+            self._run_all()
+        assert self.outcome is not None
+        value, error = self.outcome
+        if error is not None:
+            raise error
+        return value
 
 
 class StackingBackend(ParallelBackendBase):
-    """Runs every task until it asks for an epoch, and answers those that wait together.
-
-    Nothing runs at the same time as anything else: the tasks take turns, and the stacked program
-    uses several threads inside torch's operators.
+    """Collects tasks until joblib asks for a result, then runs all of them side by side.
 
     Parameters
     ----------
-    n_threads : int or None
-        How many threads, as joblib's `n_jobs`: None for 1, -1 for all processors.
-    progress : callable
+    n_jobs : int or None
+        How many processes share the tasks, as in joblib: None for this one, -1 for as many as
+        processors.
+    progress : callable, default=None
         Takes the number of tasks that have just ended, of those that are trained, and of their
-        epochs so far.
+        epochs so far; the last two are known in this process only.
 
     Attributes
     ----------
     seconds : float
-        How long the calls of joblib's Parallel took.
+        How long all processes worked.
     """
 
     uses_threads = True
@@ -58,90 +56,55 @@ class StackingBackend(ParallelBackendBase):
     supports_timeout = True
 
     def __init__(
-        self, n_threads: int | None = None, progress: Callable[[int, int, int], None] | None = None
+        self, n_jobs: int | None = None, progress: Callable[[int, int, int], None] | None = None
     ) -> None:
         super().__init__()
-        n_threads = 1 if n_threads is None else n_threads
-        self._n_threads = n_threads if n_threads > 0 else max(1, cpu_count() + 1 + n_threads)
+        n_jobs = 1 if n_jobs is None else n_jobs
+        self._n_jobs = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
         self._progress = progress or (lambda *_: None)
-        self._stacks = Stacks()
-        self._waiting: list[_Task] = []
-        self._ended: list[_Task] = []
-        self._running: _Task | None = None
-        self._n_bytes = 0
+        self._tasks: list[_Task] = []
         self.seconds = 0.0
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:  # noqa: ARG002
-        """Return how many tasks joblib may send before it asks for results."""
-        return MOST_TOGETHER
-
-    def start_call(self) -> None:
-        """Remember how many threads torch has, and when the call began."""
-        self._n_threads_before, self._start = torch.get_num_threads(), time.perf_counter()
-
-    def stop_call(self) -> None:
-        """Give torch its threads back, of which the tasks had one each."""
-        torch.set_num_threads(self._n_threads_before)
-        self.seconds += time.perf_counter() - self._start
+        """Return more than one, so that joblib sends its tasks here."""
+        return max(2, self._n_jobs)
 
     def submit(self, func: Callable[[], Any], callback: Any = None) -> _Task:
-        """Run a task until it waits or ends; answer all when enough wait."""
-        task = _Task(self, PausingCall(partial(_on_one_thread, func)), callback)
-        self._go_on(task)
-        if task.call.done:
-            self._progress(1, len(self._waiting), 0)
-        if len(self._waiting) >= MOST_TOGETHER or self._n_bytes >= BYTES_TOGETHER:
-            self.finish()
-        return task
+        """Keep a task for later."""
+        self._tasks.append(_Task(self._run_all, func, callback))
+        return self._tasks[-1]
 
     def apply_async(self, func: Callable[[], Any], callback: Any = None) -> _Task:
         """Do what `submit` does, for joblib before 1.5."""
         return self.submit(func, callback)
 
-    def finish(self) -> None:
-        """Answer all tasks that wait until they are done, then let joblib send more."""
-        n_epochs = 0
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            n_epochs += 1
-            answers = self._answers(waiting)
-            for task, answer in zip(waiting, answers, strict=True):
-                self._go_on(task, answer)
-            self._progress(len(waiting) - len(self._waiting), len(self._waiting), n_epochs)
-        self._n_bytes, self._stacks = 0, Stacks()
-        ended, self._ended = self._ended, []
-        for task in ended:
+    def _run_all(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        functions = [task.function for task in tasks]
+        for task, outcome in zip(tasks, self._outcomes(functions), strict=True):
+            task.outcome = outcome
+        for task in tasks:
             task.callback(task)
 
-    def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: ARG002
-        """End the tasks that wait."""
-        waiting, self._waiting = [self._running, *self._waiting], []
-        for task in waiting:
-            if task is not None:
-                task.call.cancel()
-
-    def _go_on(self, task: _Task, answer: Any = None) -> None:
-        is_new = not task.call.done and task.call.question is None
-        self._running = task
-        task.call.go_on(answer)
-        self._running = None
-        if task.call.done:
-            self._ended.append(task)
-            return
-        self._waiting.append(task)
-        if is_new and isinstance(task.call.question, Epoch):
-            self._n_bytes += task.call.question.n_bytes
-
-    def _answers(self, tasks: list[_Task]) -> list[Any]:
-        epochs: list[Epoch] = [task.call.question for task in tasks]
-        try:
-            with training_settings(self._n_threads, 0):
-                return self._stacks.train(epochs)
-        except Exception as error:  # noqa: BLE001 - it belongs to the fits, as if each had met it
-            return [error] * len(tasks)
+    def _outcomes(self, functions: Sequence[Callable[[], Any]]) -> list[Outcome]:
+        n_jobs = min(self._n_jobs, len(functions))
+        if n_jobs == 1:
+            outcomes, seconds = _timed(functions, self._progress)
+            self.seconds += seconds
+            return outcomes
+        bounds = [len(functions) * i // n_jobs for i in range(n_jobs + 1)]
+        parts = [functions[a:b] for a, b in pairwise(bounds)]
+        found: list[Outcome] = []
+        with Parallel(n_jobs=n_jobs, backend="loky", return_as="generator") as parallel:
+            for outcomes, seconds in parallel(delayed(_timed)(part) for part in parts):
+                found += outcomes
+                self.seconds += seconds
+                self._progress(len(outcomes), 0, 0)
+        return found
 
 
-def _on_one_thread(function: Callable[[], Any]) -> Any:
-    """Call a function with one thread for torch: to start more in each thread takes long."""
-    torch.set_num_threads(1)
-    return function()
+def _timed(
+    functions: Sequence[Callable[[], Any]], *progress: Callable[[int, int, int], None]
+) -> tuple[list[Outcome], float]:
+    start = time.perf_counter()
+    return side_by_side(functions, *progress), time.perf_counter() - start

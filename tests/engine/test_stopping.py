@@ -231,7 +231,7 @@ def test_copied_tensors_are_all_and_their_own():
 
 def run_epochs(callback, losses):
     """Give a callback one epoch per loss, with all weights equal to the epoch's number."""
-    net = SimpleNamespace(module_=Buffers(), history=[], max_epochs=len(losses) + 1)
+    net = SimpleNamespace(module_=Buffers(), history=[], ended=None, max_epochs=len(losses) + 1)
     callback.on_train_begin(net)
     stopped = False
     for loss in losses:
