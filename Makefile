@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
+PARALLEL := -n auto --maxprocesses 8
 
 # One file per set of dependencies says when that set was installed.
 define install
@@ -42,25 +43,23 @@ $(VENV)/.docs: pyproject.toml constraints.txt
 demo: $(VENV)/.demo  ## train, search the auxiliary weight, save, reload, draw
 	$(BIN)/python examples/plot_main_job.py
 
-test: $(VENV)/.test  ## the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.test  ## the tests, in as many processes as processors
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/.test  ## the tests that take longer: tools of scikit-learn, threads, random settings
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 test-oldest: $(OLDEST)/.test  ## the tests with the oldest versions that pyproject.toml admits
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python -m pytest $(PARALLEL)
 
 interop: $(VENV)/.interop  ## the tests with neighbours: skrub, Optuna, dask, skops, MLflow, SHAP, ...
 	$(BIN)/python -m pytest -m interop tests/interop
 
 bench: $(VENV)/.bench  ## the tables of benchmarks/; those of speed go to docs/benchmarks
 	$(BIN)/python benchmarks/accuracy.py
-	$(BIN)/python benchmarks/steps.py
-	$(BIN)/python benchmarks/growth.py
-	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/streams.py
 	$(BIN)/python benchmarks/steps.py --write
+	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write
 	$(BIN)/python benchmarks/predict.py --write
 

@@ -42,7 +42,9 @@ class PausingCall:
         self._here, self._there = threading.Lock(), threading.Lock()
         self._here.acquire()
         self._there.acquire()
-        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(function,), name="pausing call", daemon=True
+        )
 
     def go_on(self, answer: Any = None) -> None:
         """Run until the next question or the end, with the answer to the last question.

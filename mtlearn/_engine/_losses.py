@@ -1,12 +1,17 @@
-"""The losses of an epoch: by batch, and on average."""
+"""The losses of an epoch: by batch, on average, and in the history."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["EpochLosses", "epoch_losses"]
+from mtlearn._engine._objective import Objective
+from mtlearn._engine._stopping import Diverged
+
+__all__ = ["EpochLosses", "LossRecorder", "epoch_losses"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +48,88 @@ def epoch_losses(terms: Tensor, sizes: Sequence[int]) -> list[EpochLosses]:
     means = (shares @ terms).tolist()
     pairs = zip(terms, means, strict=True)
     return [EpochLosses(by_batch, of_model, len(sizes)) for by_batch, of_model in pairs]
+
+
+@dataclass
+class LossRecorder:
+    """Checks the mean losses of each epoch, and writes them to skorch's history.
+
+    Parameters
+    ----------
+    limit : float
+        The training loss of an output above which training counts as diverged.
+    """
+
+    limit: float
+    _best: dict[str, float] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Forget the best losses of an earlier training."""
+        self._best = {}
+
+    def record(
+        self,
+        row: dict[str, Any],
+        prefix: str,
+        losses: EpochLosses,
+        objective: Objective,
+        observed: Collection[str],
+        epoch: int,
+    ) -> None:
+        """Record the losses of the outputs that have labels, their weighted sum and the penalty.
+
+        Parameters
+        ----------
+        row : dict
+            The epoch in the history.
+        prefix : str
+            "train" or "valid".
+        losses : EpochLosses
+            The losses.
+        objective : Objective
+            Names and weights of the outputs.
+        observed : collection of str
+            The outputs that have labels.
+        epoch : int
+            The number of the epoch, for messages.
+
+        Raises
+        ------
+        Diverged
+            If a mean loss is not finite, or above the limit.
+        """
+        *means, penalty = losses.means
+        self._check(prefix, losses, objective.names, epoch)
+        weights = objective.weights.tolist()
+        total = math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) + penalty
+        by_name = zip(objective.names, means, strict=True)
+        found = {"loss": total} | {f"{n}_loss": mean for n, mean in by_name if n in observed}
+        row[f"{prefix}_batch_count"] = losses.n_batches
+        for key, loss in found.items():
+            best = self._best.get(f"{prefix}_{key}", math.inf)
+            self._best[f"{prefix}_{key}"] = min(loss, best)
+            row[f"{prefix}_{key}"], row[f"{prefix}_{key}_best"] = loss, loss < best
+        row[f"{prefix}_penalty"] = penalty
+
+    def _check(self, prefix: str, losses: EpochLosses, names: Sequence[str], epoch: int) -> None:
+        """Raise if a mean is bad; name the output whose loss was bad first."""
+        limit = self.limit if prefix == "train" else math.inf
+        *means, penalty = losses.means
+        if all(math.isfinite(mean) and mean <= limit for mean in means):
+            if math.isfinite(penalty):
+                return
+            raise Diverged(
+                f"training diverged in epoch {epoch}: the penalty is not finite. Lower "
+                f"`learning_rate`, or scale X.",
+                at_start=not bool(losses.by_batch[0, -1].isfinite()),
+            )
+        by_batch = losses.by_batch[:, :-1]
+        bad = ~(by_batch.isfinite() & (by_batch <= limit))
+        first = torch.where(bad.any(dim=0), bad.int().argmax(dim=0), len(bad))
+        output = int(first.argmin())
+        where = "" if prefix == "train" else " validation"
+        raise Diverged(
+            f"output {names[output]!r}: training diverged in epoch {epoch}, with a mean{where} "
+            f"loss of {means[output]:.3g}. Lower `learning_rate`, or scale X.",
+            at_start=prefix == "train" and bool(bad[0].any()),
+        )

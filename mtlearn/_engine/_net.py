@@ -1,7 +1,6 @@
 """skorch's training loop, with one loss per output and one read of the losses per epoch."""
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,15 @@ from torch import Tensor, nn
 
 from mtlearn._engine._data import Batches, TrainingData
 from mtlearn._engine._fast_step import FastStep, Listener, can_be_fast
-from mtlearn._engine._losses import EpochLosses, epoch_losses
+from mtlearn._engine._losses import LossRecorder, epoch_losses
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn._engine._predict import raw_outputs
-from mtlearn._engine._stacked_parameters import unstack
-from mtlearn._engine._stacked_step import StackedEpoch, StackedModel
-from mtlearn._engine._stacks import Epoch, find_model
-from mtlearn._engine._stopping import Diverged, StopTraining
+from mtlearn._engine._stacked_step import StackedEpoch
+from mtlearn._engine._stacks import Epoch, Member
+from mtlearn._engine._stopping import StopTraining
 from mtlearn._interrupts import Interrupts
-from mtlearn._pausing import ask, can_ask
-from mtlearn._torch_state import suspended_settings
+from mtlearn._pausing import can_ask
 from mtlearn._typing import Array
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
@@ -81,13 +78,12 @@ class Net(NeuralNet):
         self.epochs_before = 0
         self.reusable = True
         self.first_rates: list[float] = []
-        self._best_losses: dict[str, float] = {}
+        self._recorder = LossRecorder(loss_limit)
         self._step: FastStep | None = None
         self.watched: TrainingData | None = None
         self.ended: StackedEpoch | None = None
         self.can_be_stacked = False
-        self._model: StackedModel | None = None
-        self._is_stacked = False
+        self._member = Member()
         self.is_fast = False
         self.fast_step = fast_step
         self.heads = heads or {}
@@ -105,7 +101,7 @@ class Net(NeuralNet):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the losses of an earlier training."""
         super().on_train_begin(net, **kwargs)
-        self._best_losses = {}
+        self._recorder.forget()
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin a batch in the history, if batches are kept."""
@@ -183,7 +179,8 @@ class Net(NeuralNet):
         if losses is None:
             terms, sizes = self._run_batches(iterator, training, prefix, step_fn, stops)
             losses = epoch_losses(terms.unsqueeze(0), sizes)[0]
-        self._record(prefix, losses, iterator.dataset.labels)
+        row, epoch = self.history[-1], self.epochs_before + len(self.history)
+        self._recorder.record(row, prefix, losses, self.criterion_, iterator.dataset.labels, epoch)
         if stops():
             raise StopTraining
 
@@ -192,8 +189,7 @@ class Net(NeuralNet):
         self.train_split = self.watched = self.ended = None
         if self._step is not None:
             self._step.release()
-        self._leave_stack()
-        self._model = None
+        self._member.leave()
 
     def _run_batches(
         self,
@@ -244,29 +240,12 @@ class Net(NeuralNet):
         """Let whoever runs this fit beside others train an epoch of all; None if nobody does."""
         if not can_ask() or self.fast_step is False or not self.can_be_stacked:
             return None
-        if self._model is None:
-            self._model = find_model(
-                self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
-            )
-        if self._model is None:
-            return None
-        epoch = Epoch(self._model, batches, self.watched)
-        if not epoch.can_be_stacked:
-            return None
-        if not self.module_.training:
-            self.module_.train()
-        with suspended_settings():
-            found = ask(epoch)
-        if found is None:
-            self._leave_stack()
-        else:
-            self.is_fast = self._is_stacked = True
+        model = self._member.find_model(
+            self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
+        )
+        found = None if model is None else self._member.train(Epoch(model, batches, self.watched))
+        self.is_fast |= found is not None
         return found
-
-    def _leave_stack(self) -> None:
-        if self._is_stacked:
-            unstack(self.module_, self.optimizer_)
-        self._is_stacked = False
 
     def _find_step(self) -> FastStep | None:
         """Return the step by formulas; None if autograd is wanted or needed."""
@@ -323,47 +302,6 @@ class Net(NeuralNet):
         penalty = l2_penalty(self.module_.parameters(), self.alpha)
         terms = torch.cat([losses.detach(), torch.as_tensor(penalty).detach().to(losses).view(1)])
         return {"loss": total + penalty, "y_pred": raw, "terms": terms}
-
-    def _record(self, prefix: str, losses: EpochLosses, observed: Collection[str]) -> None:
-        """Record the mean losses of the outputs that have labels, and of the penalty."""
-        names = self.criterion_.names
-        means, penalty = losses.means[:-1], losses.means[-1]
-        self._check_losses(prefix, losses)
-        weights = self.criterion_.weights.tolist()
-        total = math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) + penalty
-        found = {"loss": total}
-        found |= {f"{n}_loss": m for n, m in zip(names, means, strict=True) if n in observed}
-        row: dict[str, float] = {f"{prefix}_batch_count": losses.n_batches}
-        for key, loss in found.items():
-            best = self._best_losses.get(f"{prefix}_{key}", math.inf)
-            self._best_losses[f"{prefix}_{key}"] = min(loss, best)
-            row |= {f"{prefix}_{key}": loss, f"{prefix}_{key}_best": loss < best}
-        row[f"{prefix}_penalty"] = penalty
-        self.history[-1].update(row)
-
-    def _check_losses(self, prefix: str, losses: EpochLosses) -> None:
-        """Raise if a mean is bad; name the output whose loss was bad first."""
-        limit = self.loss_limit if prefix == "train" else math.inf
-        *means, penalty = losses.means
-        if all(math.isfinite(mean) and mean <= limit for mean in means):
-            if math.isfinite(penalty):
-                return
-            raise Diverged(
-                f"training diverged in epoch {self.epochs_before + len(self.history)}: the penalty "
-                f"is not finite. Lower `learning_rate`, or scale X.",
-                at_start=not bool(losses.by_batch[0, -1].isfinite()),
-            )
-        by_batch = losses.by_batch[:, :-1]
-        bad = ~(by_batch.isfinite() & (by_batch <= limit))
-        first = torch.where(bad.any(dim=0), bad.int().argmax(dim=0), len(bad))
-        output = int(first.argmin())
-        where = "" if prefix == "train" else " validation"
-        raise Diverged(
-            f"output {self.criterion_.names[output]!r}: training diverged in epoch "
-            f"{self.epochs_before + len(self.history)}, with a mean{where} loss of "
-            f"{means[output]:.3g}. Lower `learning_rate`, or scale X.",
-            at_start=prefix == "train" and bool(bad[0].any()),
-        )
 
     def _raw_outputs(self, X: Array) -> dict[str, Array]:
         module = self.module_

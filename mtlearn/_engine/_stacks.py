@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +11,13 @@ from mtlearn._engine._fast_step import can_be_fast, without_formula
 from mtlearn._engine._layout import find_layout
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective
+from mtlearn._engine._stacked_parameters import unstack
 from mtlearn._engine._stacked_step import StackedEpoch, StackedModel, StackedStep
 from mtlearn._engine._update import is_plain_adam
+from mtlearn._pausing import ask
+from mtlearn._torch_state import suspended_settings
 
-__all__ = ["Epoch", "Stacks", "find_model"]
+__all__ = ["Epoch", "Member", "Stacks"]
 
 
 COPIES = 8  # values, gradients, two moments, and those of the best and of the last epochs
@@ -113,21 +115,62 @@ def _make_step(epochs: Sequence[Epoch]) -> StackedStep:
     )
 
 
-def find_model(
-    module: MultiOutputModule,
-    objective: Objective,
-    raw_shapes: Mapping[str, tuple[int, ...]],
-    optimizer: torch.optim.Optimizer,
-    alpha: float,
-) -> StackedModel | None:
-    """Return a network as one of several, if all its gradients are known and Adam trains it."""
-    learned = [p.requires_grad for p in module.parameters()]
-    if not can_be_fast(module, optimizer) or without_formula(module, objective):
-        return None
-    if not all(learned) or not is_plain_adam(optimizer) or len(optimizer.param_groups) != 1:
-        return None
-    layout = find_layout(module, objective, raw_shapes)
-    first = next(module.parameters())
-    shapes = [tuple(p.shape) for p in module.parameters()]
-    kind: tuple[Any, ...] = type(optimizer), repr(module), shapes, first.dtype, first.device
-    return StackedModel(module, objective, layout, optimizer, alpha, (layout.key, str(kind)))
+@dataclass
+class Member:
+    """A fit that may be trained beside others."""
+
+    _model: StackedModel | None = None
+    _is_stacked: bool = False
+
+    def find_model(
+        self,
+        module: MultiOutputModule,
+        objective: Objective,
+        raw_shapes: Mapping[str, tuple[int, ...]],
+        optimizer: torch.optim.Optimizer,
+        alpha: float,
+    ) -> StackedModel | None:
+        """Return the network as one of several, if all gradients are known and Adam trains it."""
+        if self._model is None and _can_be_stacked(module, objective, optimizer):
+            layout = find_layout(module, objective, raw_shapes)
+            first = next(module.parameters())
+            shapes = [tuple(p.shape) for p in module.parameters()]
+            key = str((type(optimizer), module, shapes, first.dtype, first.device, layout.key))
+            self._model = StackedModel(module, objective, layout, optimizer, alpha, key)
+        return self._model
+
+    def train(self, epoch: Epoch) -> StackedEpoch | None:
+        """Let whoever runs this fit train an epoch; None if it is left to the fit."""
+        if not epoch.can_be_stacked:
+            return None
+        if not epoch.model.module.training:
+            epoch.model.module.train()
+        with suspended_settings():
+            found = ask(epoch)
+        if found is None:
+            self._unstack()
+        self._is_stacked = found is not None
+        return found
+
+    def leave(self) -> None:
+        """Let go of the others."""
+        self._unstack()
+        self._model = None
+
+    def _unstack(self) -> None:
+        if self._is_stacked and self._model is not None:
+            unstack(self._model.module, self._model.optimizer)
+        self._is_stacked = False
+
+
+def _can_be_stacked(
+    module: MultiOutputModule, objective: Objective, optimizer: torch.optim.Optimizer
+) -> bool:
+    """Tell whether all gradients are known, and one fused Adam trains all parameters."""
+    return (
+        can_be_fast(module, optimizer)
+        and not without_formula(module, objective)
+        and all(p.requires_grad for p in module.parameters())
+        and is_plain_adam(optimizer)
+        and len(optimizer.param_groups) == 1
+    )

@@ -106,7 +106,7 @@ class StackedGridSearchCV(GridSearchCV):
         given = self.get_params(deep=False)
         search = copy.copy(self)
         search.estimator = estimator
-        search.verbose = 0 if isinstance(self.verbose, str) else self.verbose
+        search.verbose = 0 if self.verbose == "progress" else self.verbose
         search.pre_dispatch = "all"
         super(StackedGridSearchCV, search).fit(X, y, **params)
         self.__dict__.update({**vars(search), **given})
@@ -115,7 +115,7 @@ class StackedGridSearchCV(GridSearchCV):
     @contextmanager
     def _bar(self, y: Any) -> Iterator[Callable[[int, int, int], None] | None]:
         """Yield what moves a bar over the fits, if one is wanted."""
-        if not isinstance(self.verbose, str):
+        if self.verbose != "progress":
             yield None
             return
         n_splits = check_cv(self.cv, y, classifier=is_classifier(self.estimator)).get_n_splits()

@@ -22,7 +22,7 @@ Y = {
 }
 
 
-def make(delta=1.0, smoothing=0.0, pos_weight=1.0, deep=(), n_units=4, **heads):
+def make(delta=1.0, smoothing=0.0, pos_weight=1.0, deep=(), n_units=4, tap=None, **heads):
     settings = {"label_smoothing": smoothing, "hidden_layer_sizes": deep}
     made = {
         "kind": Classification(**settings),
@@ -37,6 +37,7 @@ def make(delta=1.0, smoothing=0.0, pos_weight=1.0, deep=(), n_units=4, **heads):
         for name, head in made.items()
     }
     module = build_module(MLP((n_units,)), fitted, 2, 0, torch.float64)
+    module.taps = [tap] * len(fitted)
     objective = Objective(fitted, dict.fromkeys(fitted, 1.0), torch.float64)
     shapes = {name: head.raw_shape_ for name, head in fitted.items()}
     return find_layout(module, objective, shapes), module, objective
@@ -93,7 +94,9 @@ def test_a_stacked_layout_has_the_losses_of_each_network(name):
         for k, (layout, _, objective) in enumerate(made):
             assert layout.groups[i].names == group.names
             expected, leaf = [], raw[k].clone().requires_grad_()
-            parts = zip(leaf.split(group.widths, 1), target[k].split(group.label_widths, 1), strict=True)
+            parts = zip(
+                leaf.split(group.widths, 1), target[k].split(group.label_widths, 1), strict=True
+            )
             for output, (part, labels) in zip(group.names, parts, strict=True):
                 loss = objective.losses[objective.names.index(output)]
                 labels = labels[:, 0] if group.formula.raw_per_label > 1 else labels
@@ -106,8 +109,8 @@ def test_a_stacked_layout_has_the_losses_of_each_network(name):
 
 def test_stacking_leaves_the_layouts_of_the_networks_as_they_are():
     layouts = [make(smoothing=s, pos_weight=w)[0] for s, w in ((0.3, 2.0), (0.1, 4.0))]
-    raw, weight = torch.zeros(N, 6, dtype=torch.float64), torch.ones(N, 2, dtype=torch.float64)
-    classes, flags = torch.zeros(N, 2, dtype=torch.int64), torch.ones(N, 2, dtype=torch.float64)
+    weight = flags = torch.ones(N, 2, dtype=torch.float64)
+    classes = torch.zeros(N, 2, dtype=torch.int64)
 
     def prepared(layout):
         formulas = {tuple(group.names): group.formula for group in layout.groups}
@@ -128,6 +131,7 @@ def test_layouts_have_one_key_if_networks_can_be_trained_side_by_side():
     for other in (
         {"delta": 0.5},
         {"deep": (3,)},
+        {"tap": "low"},
         {"kind": Classification(label_smoothing=0.1)},  # no longer beside "sort"
         {"pair": Regression()},
         {"tags": Regression()},

@@ -54,8 +54,7 @@ def make(seed=0, without=(), **heads):
         for name, head in (HEADS | heads).items()
     }
     weights = {
-        name: rng.uniform(size=y.shape) * (rng.uniform(size=y.shape) > 0.3)
-        for name, y in Y.items()
+        name: rng.uniform(size=y.shape) * (rng.uniform(size=y.shape) > 0.3) for name, y in Y.items()
     }
     loss_weights = dict(zip(Y, rng.uniform(size=len(Y)), strict=True))
     targets = {name: y for name, y in Y.items() if name not in without}

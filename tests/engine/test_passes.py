@@ -1,13 +1,15 @@
 """Passes of batches give the raw values, gradients and losses of autograd."""
 
+import gc
 from copy import deepcopy
+from functools import cached_property
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mtlearn._engine._data import Batches, Labels, Rows, TrainingData, training_data
+from mtlearn._engine._data import Labels, Rows, training_data
 from mtlearn._engine._flat import FlatParameters
 from mtlearn._engine._layout import find_layout, stacked_layout
 from mtlearn._engine._module import build_module
@@ -68,12 +70,20 @@ class Part:
         self.shapes = {name: head.raw_shape_ for name, head in made.items()}
         self.layout = find_layout(self.module, self.objective, self.shapes)
 
+    @cached_property
     def passes(self):
+        """Return the passes of this network alone, and its flat parameters."""
         heads = [head for block in self.layout.blocks for head in block.heads]
         parameters = [p for part in (self.module.trunk, *heads) for p in part.parameters()]
         flat = FlatParameters(parameters, alpha=0.0)
         weights = self.objective.weights
         return Passes(self.module.trunk, self.layout, flat, weights, self.objective.names), flat
+
+    def pairs(self):
+        return zip(self.module.parameters(), self.reference.parameters(), strict=True)
+
+    def pack(self):
+        return [group.pack(self.data) for group in self.layout.groups]
 
     def by_autograd(self, x, labels):
         """Return the raw values and losses of a batch, and set the gradients."""
@@ -81,39 +91,36 @@ class Part:
         raw = self.reference(x)
         losses = self.objective(raw, labels)
         (losses @ self.objective.weights).backward()
-        return raw, losses.detach()
+        return {name: values.detach() for name, values in raw.items()}, losses.detach()
 
 
-def pack(part):
-    return [group.pack(part.data) for group in part.layout.groups]
+def slices(sizes):
+    ends = np.cumsum(sizes)
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def batches(part, sizes):
-    for rows in torch.arange(N).split(sizes):
-        yield part.data[slice(int(rows[0]), int(rows[-1]) + 1)]
-
-
-def check(part, sizes):
-    passes, flat = part.passes()
-    labels = pack(part)
-    raws, expected = [], []
-    parts = zip(batches(part, sizes), passes.prepare(labels, sizes), strict=True)
-    for (x, of_batch), prepared in parts:
-        flat.gradients.fill_(torch.nan)
-        with torch.no_grad():
-            raws.append(passes.run(x, prepared))
-        raw, losses = part.by_autograd(x, of_batch)
-        expected.append((raw, losses))
-        for ours, theirs in zip(part.module.parameters(), part.reference.parameters(), strict=True):
-            wanted = torch.zeros_like(theirs) if theirs.grad is None else theirs.grad
-            torch.testing.assert_close(ours.grad, wanted, rtol=1e-9, atol=1e-13)
-    for raw, (of_batch, _) in zip(raws, expected, strict=True):
-        found = passes.by_name(raw, part.shapes)
-        assert [*found] == part.objective.names
-        torch.testing.assert_close(found, {name: t.detach() for name, t in of_batch.items()})
-    losses = passes.losses(raws, labels, sizes)
-    torch.testing.assert_close(losses, torch.stack([losses for _, losses in expected]))
-    return passes
+def check(part, *epochs):
+    """Compare epochs of batches with autograd."""
+    passes, flat = part.passes
+    labels = part.pack()
+    for sizes in epochs:
+        raws, expected = [], []
+        for rows, prepared in zip(slices(sizes), passes.prepare(labels, sizes), strict=True):
+            x, of_batch = part.data[rows]
+            flat.gradients.fill_(torch.nan)
+            with torch.no_grad():
+                raws.append(passes.run(x, prepared))
+            expected.append(part.by_autograd(x, of_batch))
+            for ours, theirs in part.pairs():
+                wanted = torch.zeros_like(theirs) if theirs.grad is None else theirs.grad
+                torch.testing.assert_close(ours.grad, wanted, rtol=1e-9, atol=1e-13)
+        for raw, (of_batch, _) in zip(raws, expected, strict=True):
+            found = passes.by_name(raw, part.shapes)
+            assert [*found] == part.objective.names
+            torch.testing.assert_close(found, of_batch)
+        losses = passes.losses(raws, labels, sizes)
+        torch.testing.assert_close(losses, torch.stack([losses for _, losses in expected]))
+        passes.release()
 
 
 OUTPUTS = {
@@ -122,7 +129,7 @@ OUTPUTS = {
     "some without labels": {"without": ["sort", "price"]},
     "kinds without labels": {"without": ["kind", "sort", "robust"], "deep": (3,)},
     "own losses": {"price": Regression(Quartic()), "pair": Regression(Quartic())},
-    "a loss of ones own without labels": {"price": Regression(Quartic()), "without": ["price"]},
+    "own loss without labels": {"price": Regression(Quartic()), "without": ["price"]},
 }
 
 
@@ -132,21 +139,80 @@ def test_batches_agree_with_autograd(name, sizes):
     check(Part(**OUTPUTS[name]), sizes)
 
 
-def test_batches_of_many_sizes_and_a_release_between_them_agree_with_autograd():
-    part = Part(deep=(3,))
-    passes, _ = part.passes()
-    labels = pack(part)
-    for round_ in range(2):
-        for size in (5, 1, 17, 2, 3, 7, 5):
-            (prepared,) = passes.prepare([_head(of, size) for of in labels], [size])
-            x, of_batch = part.data[:size]
-            with torch.no_grad():
-                raw = passes.run(x, prepared)
-            expected, _ = part.by_autograd(x, of_batch)
-            torch.testing.assert_close(
-                passes.by_name(raw, part.shapes), {n: t.detach() for n, t in expected.items()}
-            )
-            pairs = zip(part.module.parameters(), part.reference.parameters(), strict=True)
-            for ours, theirs in pairs:
-                torch.testing.assert_close(ours.grad, theirs.grad)
+def test_epochs_with_batches_of_many_sizes_agree_with_autograd():
+    epochs = [[n] * (N // n) + [N % n] * (N % n > 0) for n in (5, 4, 7, 10, 1, 17, 5)]
+    check(Part(deep=(3,)), *epochs)
+
+
+def test_outputs_whose_labels_end_have_no_gradient_any_more():
+    part = Part()
+    check(part, [9, 8])
+    for name in ("kind", "sort", "robust", "price"):
+        del part.data.labels[name]
+    check(part, [9, 8])
+
+
+OWN = {
+    "other labels": [{}, {}, {}],
+    "hidden layers": [{"deep": (3,)}] * 3,
+    "smoothing": [{"smoothing": smoothing} for smoothing in (0.0, 0.3, 0.1)],
+    "positive weights": [{"pos_weight": weight} for weight in (1.0, 0.2, 5.0)],
+}
+
+
+@pytest.mark.parametrize("sizes", [[7, 7, 3], [17]])
+@pytest.mark.parametrize("name", OWN)
+def test_networks_side_by_side_agree_with_each_alone(name, sizes):
+    parts = [Part(seed, **settings) for seed, settings in enumerate(OWN[name])]
+    modules = [part.module for part in parts]
+    layout = stacked_layout([part.layout for part in parts])
+    adams = [torch.optim.Adam(module.parameters()) for module in modules]
+    stacked = StackedParameters(modules, layout, adams, [0.0] * 3)
+    loss_weights = torch.stack([part.objective.weights for part in parts])
+    passes = Passes(modules[0].trunk, layout, stacked, loss_weights, [*Y])
+    labels = [
+        Labels(*(torch.stack(tensors) for tensors in zip(*each, strict=True)))
+        for each in zip(*(part.pack() for part in parts), strict=True)
+    ]
+    raws, expected = [], []
+    for rows, prepared in zip(slices(sizes), passes.prepare(labels, sizes), strict=True):
+        pieces = [part.data[rows] for part in parts]
+        stacked.all[1].fill_(torch.nan)
+        with torch.no_grad():
+            raws.append(passes.run(torch.stack([x for x, _ in pieces]), prepared))
+        found = [part.by_autograd(*piece) for part, piece in zip(parts, pieces, strict=True)]
+        expected.append(torch.stack([losses for _, losses in found]))
+        for k, part in enumerate(parts):
+            raw = passes.by_name([block[k] for block in raws[-1]], part.shapes)
+            torch.testing.assert_close(raw, found[k][0])
+            for ours, theirs in part.pairs():
+                place = ours.shape, ours.stride(), ours.storage_offset()
+                torch.testing.assert_close(stacked.all[1].as_strided(*place), theirs.grad)
+    losses = passes.losses(raws, labels, sizes)
+    torch.testing.assert_close(losses, torch.stack(expected, 1))
+    assert passes.n_numbers_per_row == 3 * sum(torch.Size(s).numel() for s in part.shapes.values())
+
+
+def test_large_buffers_are_let_go_and_made_again():
+    def n_large():
+        gc.collect()
+        tensors = [t for t in gc.get_objects() if issubclass(type(t), torch.Tensor)]
+        return sum(t.ndim > 1 and n_rows in t.shape for t in tensors)
+
+    n_rows = ROWS_KEPT + 7
+    part = Part()
+    passes, flat = part.passes
+    few = torch.arange(n_rows) % N
+    labels = [Labels(of.target[few], of.weight[few]) for of in part.pack()]
+    gradients = []
+    part.module.eval()  # without what dropout draws
+    for _ in range(2):
+        (prepared,) = passes.prepare(labels, [n_rows])
+        with torch.no_grad():
+            passes.run(part.data.inputs[few], prepared)
+        gradients.append(flat.gradients.clone())
+        del prepared
+        held = n_large()
         passes.release()
+        assert n_large() < held
+    assert torch.equal(*gradients)
