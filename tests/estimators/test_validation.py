@@ -380,4 +380,4 @@ def test_buffers_outside_the_state_dict_are_restored_too():
 def test_a_fitted_net_holds_no_validation_rows():
     net = make_net(early_stopping=True, max_epochs=2).fit(X, Y)
     assert net.net_.train_split is None
-    assert dict(net.net_.callbacks_)["best_epoch"]._weights == {}
+    assert dict(net.net_.callbacks_)["best_epoch"]._weights is None
