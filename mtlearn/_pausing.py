@@ -1,10 +1,12 @@
 """Calls that can pause anywhere inside, to ask whoever runs them for something."""
 
+import contextvars
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-__all__ = ["Cancelled", "PausingCall", "ask", "can_ask"]
+__all__ = ["Cancelled", "PausingCall", "ask", "can_ask", "check_cancelled"]
 
 _HERE = threading.local()
 
@@ -42,6 +44,8 @@ class PausingCall:
         self._here, self._there = threading.Lock(), threading.Lock()
         self._here.acquire()
         self._there.acquire()
+        context = contextvars.copy_context()
+        function = partial(context.run, function)
         self._thread = threading.Thread(
             target=self._run, args=(function,), name="pausing call", daemon=True
         )
@@ -54,12 +58,15 @@ class PausingCall:
         answer : Any, default=None
             What `ask` returns; an exception is raised there.
         """
+        if self.done:
+            raise RuntimeError("PausingCall: the call has ended.")
         self._answer = answer
         if self._thread.ident is None:
             self._thread.start()
         else:
             self._there.release()
-        self._here.acquire()
+        while not self._here.acquire(timeout=1.0):  # a signal may have reached another thread
+            pass
 
     @property
     def outcome(self) -> tuple[Any, BaseException | None]:
@@ -67,21 +74,26 @@ class PausingCall:
         return self._value, self._error
 
     def cancel(self) -> None:
-        """End a call that waits for an answer; one that runs, at its next question."""
+        """End a call that is not done, where it waits or at its next `check_cancelled`."""
         self._cancelled = True
-        if self.question is not None and not self.done:
-            self.go_on()
+        if self._thread.is_alive():
+            if self._there.locked():
+                self._there.release()
+            self._thread.join()
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled if the owner wants the call to end."""
+        if self._cancelled:
+            raise Cancelled
 
     def ask(self, question: Any) -> Any:
         """Pause until the owner goes on; for the call itself."""
-        if self._cancelled:
-            raise Cancelled
+        self.check_cancelled()
         self.question = question
         self._here.release()
         self._there.acquire()
         self.question = None
-        if self._cancelled:
-            raise Cancelled
+        self.check_cancelled()
         if isinstance(self._answer, BaseException):
             raise self._answer
         return self._answer
@@ -105,3 +117,9 @@ def can_ask() -> bool:
 def ask(question: Any) -> Any:
     """Pause, and return what the owner of the PausingCall answers."""
     return _HERE.call.ask(question)
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled inside a PausingCall whose owner wants it to end."""
+    if can_ask():
+        _HERE.call.check_cancelled()

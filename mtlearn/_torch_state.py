@@ -17,6 +17,7 @@ class _Held:
     """What the first of the fits that run at the same time found; the last one puts it back."""
 
     lock = threading.Lock()
+    here = threading.local()
     n_fits = 0
     n_threads = 1
     generator_state = torch.empty(0)
@@ -37,22 +38,29 @@ def training_settings(n_threads: int | None, seed: int) -> Iterator[None]:
     seed : int
         The seed of torch's global CPU generator.
     """
-    _take(n_threads, lambda: torch.default_generator.manual_seed(seed))
+    depth = getattr(_Held.here, "depth", 0)
+    if depth == 0:
+        _take(n_threads, lambda: torch.default_generator.manual_seed(seed))
+    _Held.here.depth = depth + 1
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        _give_back()
+        _Held.here.depth = depth
+        if depth == 0:
+            _give_back()
 
 
 @contextmanager
 def suspended_settings() -> Iterator[None]:
     """Give the settings of a fit back while it waits, and take them again afterwards."""
     n_threads, state = torch.get_num_threads(), torch.default_generator.get_state()
+    depth, _Held.here.depth = _Held.here.depth, 0
     _give_back()
     try:
         yield
     finally:
+        _Held.here.depth = depth
         _take(n_threads, lambda: torch.default_generator.set_state(state))
 
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from mtlearn._torch_state import training_settings
+from mtlearn._torch_state import suspended_settings, training_settings
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +88,20 @@ def test_settings_hold_until_the_last_of_several_threads_leaves():
 def test_every_thread_gets_its_thread_count_back():
     _, after = overlapping_fits(torch.get_num_threads)
     assert after == {"first": 3, "b": 3, "c": 3}
+
+
+def test_a_fit_that_waits_leaves_the_generator_to_others():
+    with training_settings(1, 3):
+        expected_there = torch.rand(2)
+    with training_settings(1, 1):
+        expected = torch.rand(3)
+    before = torch.default_generator.get_state()
+    with training_settings(1, 1), training_settings(1, 1):
+        found = torch.rand(1)
+        with suspended_settings():
+            assert torch.equal(torch.default_generator.get_state(), before)
+            with training_settings(1, 3):
+                assert torch.equal(torch.rand(2), expected_there)
+        found = torch.cat([found, torch.rand(2)])
+    assert torch.equal(found, expected)
+    assert torch.equal(torch.default_generator.get_state(), before)

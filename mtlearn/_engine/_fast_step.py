@@ -1,6 +1,6 @@
 """The training step by formulas instead of autograd."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,8 @@ class FastStep:
         alpha: float,
     ) -> None:
         self._module, self._objective, self._raw_shapes = module, objective, raw_shapes
-        self._requires = [p.requires_grad for p in module.parameters()]
+        self._optimizer = optimizer
+        self._made_of = self._parts()
         layout = find_layout(module, objective, raw_shapes)
         self._groups = layout.groups
         heads = [head for block in layout.blocks for head in block.heads]
@@ -86,10 +87,15 @@ class FastStep:
         self._update = Update(optimizer)
         self._packed: tuple[TrainingData, list[Labels | None]] | None = None
 
-    def is_valid(self) -> bool:
-        """Tell whether nobody has moved or frozen a parameter since, or listens to a layer."""
-        requires = [p.requires_grad for p in self._module.parameters()]
-        return requires == self._requires and self._flat.is_intact() and not has_hooks(self._module)
+    def is_valid(self, optimizer: torch.optim.Optimizer, alpha: float) -> bool:
+        """Tell whether nobody has replaced, moved or frozen a part since, or listens to a layer."""
+        return (
+            optimizer is self._optimizer
+            and alpha == self._flat.alpha
+            and self._parts() == self._made_of
+            and self._flat.is_intact()
+            and not has_hooks(self._module)
+        )
 
     def release(self) -> None:
         """Let go of the data and of large buffers."""
@@ -124,8 +130,11 @@ class FastStep:
         at_once = max(1, NUMBERS_AT_ONCE // (per_row * batches.batch_size))
         terms, sizes = [], []
         with torch.no_grad():
-            for rows, chunk_sizes in batches.in_chunks(at_once):
-                found = self._chunk(data, rows, chunk_sizes, stops, listener)
+            for rows, chunk_sizes in batches.in_chunks(at_once if listener is None else 1):
+                if listener is None:
+                    found = self._chunk(data, rows, chunk_sizes, stops)
+                else:
+                    found = self._watched_batch(data[rows], chunk_sizes, listener)
                 terms.append(found)
                 sizes += chunk_sizes[: len(found)]
                 if stops():
@@ -138,43 +147,54 @@ class FastStep:
         rows: Tensor | slice,
         sizes: Sequence[int],
         stops: Callable[[], bool],
-        listener: Listener | None,
     ) -> Tensor:
         """Make the steps of several batches; return their terms."""
         labels = [_take(packed, rows) for packed in self._pack(data)]
-        prepared = self._passes.prepare(labels, sizes)
-        idle = self._without_labels(data)
+        idle = self._without_labels(data.labels)
         raws: list[list[Tensor]] = []
         penalties: list[Tensor] = []
-        batch: Any = None
-        batches = zip(_batches(data, rows, sizes), prepared, strict=True)
-        for i, ((x, piece), parts) in enumerate(batches):
-            if listener is not None:
-                batch = data[piece()]
-                with torch.enable_grad():
-                    listener.before(batch)
-                x = batch[0]  # which may have been changed in place
-                self._flat.reset_gradients()
-            raw = self._passes.run(x, parts)
-            for parameter in idle:
-                self._flat.set_gradient(parameter, None)
-            penalties.append(self._flat.add_penalty())
-            raws.append(raw)
-            if listener is not None:
-                with torch.enable_grad():
-                    listener.on_gradients(batch)
-                self._update.check_state()
+        prepared = self._passes.prepare(labels, sizes)
+        for x, parts in zip(_split(data.inputs_at(rows), sizes), prepared, strict=True):
+            raws.append(self._passes.run(x, parts))
+            penalties.append(self._finish(idle))
             self._update()
-            if listener is not None:
-                here = slice(sum(sizes[:i]), sum(sizes[: i + 1]))
-                seen = [_take(of_group, here) for of_group in labels]
-                terms = self._terms([raw], penalties[-1:], seen, sizes[i : i + 1])
-                with torch.enable_grad():
-                    listener.after(batch, self._seen(raw, terms[0]))
             if stops():
                 break
         done = slice(0, sum(sizes[: len(raws)]))
         return self._terms(raws, penalties, [_take(of, done) for of in labels], sizes[: len(raws)])
+
+    def _watched_batch(
+        self, batch: tuple[Batch, dict[str, Labels]], sizes: Sequence[int], listener: Listener
+    ) -> Tensor:
+        """Make the step of a batch that others see, and may change; return its terms."""
+        with torch.enable_grad():
+            listener.before(batch)
+        self._flat.reset_gradients()
+        x, by_name = batch
+        labels = [group.pack(TrainingData(x, by_name)) for group in self._groups]
+        raw = self._passes.run(x, next(self._passes.prepare(labels, sizes)))
+        penalty = self._finish(self._without_labels(by_name))
+        with torch.enable_grad():
+            listener.on_gradients(batch)
+        self._update.check_state()
+        self._update()
+        terms = self._terms([raw], [penalty], labels, sizes)
+        with torch.enable_grad():
+            listener.after(batch, self._seen(raw, terms[0]))
+        return terms
+
+    def _parts(self) -> tuple[object, ...]:
+        """Return what tells that the formulas are still those of the network and its losses."""
+        objective = self._objective
+        kinds = [loss_kind(loss, 1) for loss in objective.losses]
+        learns = [p.requires_grad for p in self._module.parameters()]
+        return id(objective.weights), kinds, learns, [*map(id, self._module.modules())]
+
+    def _finish(self, idle: Sequence[nn.Parameter]) -> Tensor:
+        """Add the penalty to the gradients, but for the parameters that have none; return it."""
+        for parameter in idle:
+            self._flat.set_gradient(parameter, None)
+        return self._flat.add_penalty()
 
     def _terms(
         self,
@@ -194,10 +214,10 @@ class FastStep:
         outputs = self._passes.by_name(raw, self._raw_shapes)
         return {"loss": loss, "y_pred": outputs, "terms": terms}
 
-    def _without_labels(self, data: TrainingData) -> list[nn.Parameter]:
+    def _without_labels(self, labels: Collection[str]) -> list[nn.Parameter]:
         """Return what learns in the heads of outputs without any label."""
         heads = zip(self._module.names, self._module.heads, strict=True)
-        idle = [p for name, head in heads if name not in data.labels for p in head.parameters()]
+        idle = [p for name, head in heads if name not in labels for p in head.parameters()]
         return [p for p in idle if p.requires_grad]
 
     def _pack(self, data: TrainingData) -> list[Labels | None]:
@@ -235,19 +255,10 @@ def _take(labels: Labels | None, rows: Tensor | slice) -> Labels | None:
     return None if labels is None else Labels(labels.target[rows], labels.weight[rows])
 
 
-def _batches(
-    data: TrainingData, rows: Tensor | slice, sizes: Sequence[int]
-) -> Iterator[tuple[Batch, Callable[[], Tensor | slice]]]:
-    """Yield the inputs of each batch, and what tells its rows."""
-    inputs = data.inputs_at(rows)
-    first = rows.start if isinstance(rows, slice) else 0
-    start = 0
-    for size in sizes:
-        end = start + size
-        if isinstance(inputs, Tensor):
-            x: Batch = inputs[start:end]
-        else:
-            x = {name: part[start:end] for name, part in inputs.items()}
-        here = slice(first + start, first + end)
-        yield x, lambda here=here: here if isinstance(rows, slice) else rows[here]
-        start = end
+def _split(inputs: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
+    """Yield the inputs of each batch."""
+    if isinstance(inputs, Tensor):
+        yield from inputs.split(list(sizes))
+        return
+    parts = zip(*(part.split(list(sizes)) for part in inputs.values()), strict=True)
+    yield from (dict(zip(inputs, of_batch, strict=True)) for of_batch in parts)

@@ -161,7 +161,7 @@ class Drop(Formula):
     def forward(self, x: Tensor) -> Tensor:
         first = self._layers[0]
         self._factors = None
-        if not first.training or not first.p:
+        if not first.training or not any(layer.p for layer in self._layers):
             return x
         if len(self._layers) == 1:
             self._factors = first.draw(x)

@@ -92,10 +92,13 @@ class BinaryCrossEntropy(LossFormula):
     Its gradient is :math:`\sigma(f)\,(1 - t + p t) - p t`.
     """
 
-    def __init__(self, losses: Sequence[nn.Module]) -> None:
+    def __init__(self, losses: Sequence[Any], widths: Sequence[int]) -> None:
         super().__init__(losses)
-        weights = [loss.pos_weight for loss in losses]
-        self._pos_weight = None if weights[0] is None else torch.cat(weights)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        pairs = [
+            pair for pair in zip(losses, widths, strict=True) if pair[0].pos_weight is not None
+        ]
+        weights = [loss.pos_weight.expand(width) for loss, width in pairs]
+        self._pos_weight = torch.cat(weights) if weights else None
 
     def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         ones = target if self._pos_weight is None else target * self._pos_weight
@@ -209,7 +212,6 @@ class AnyLoss(LossFormula):
 
 
 FORMULAS: dict[type[nn.Module], type[LossFormula]] = {
-    nn.BCEWithLogitsLoss: BinaryCrossEntropy,
     nn.HuberLoss: Huber,
     nn.L1Loss: AbsoluteError,
     nn.MSELoss: SquaredError,
@@ -231,16 +233,18 @@ def loss_kind(loss: nn.Module, n_raw: int) -> tuple[Any, ...] | None:
     return (name,) if type(loss) in FORMULAS else None
 
 
-def make_loss_formula(losses: Sequence[nn.Module], n_raw: int) -> LossFormula:
+def make_loss_formula(losses: Sequence[nn.Module], widths: Sequence[int]) -> LossFormula:
     """Return the formula of losses of one kind.
 
     Parameters
     ----------
     losses : sequence of torch.nn.Module
         The loss of each output.
-    n_raw : int
-        How many raw values of a row each output has, if they are those of classes.
+    widths : sequence of int
+        How many raw values of a row each output has.
     """
     if type(losses[0]) is nn.CrossEntropyLoss:
-        return CrossEntropy(losses, n_raw)
+        return CrossEntropy(losses, widths[0])
+    if type(losses[0]) is nn.BCEWithLogitsLoss:
+        return BinaryCrossEntropy(losses, widths)
     return FORMULAS[type(losses[0])](losses)

@@ -145,7 +145,7 @@ def find_groups(
             formula = (
                 AnyLoss([losses[first]], raw_shapes[first])
                 if kinds[first] is None
-                else make_loss_formula([losses[name] for name in together], widths[first])
+                else make_loss_formula([losses[name] for name in together], some)
             )
             columns = slice(start, start + sum(some))
             groups.append(LossGroup(together, some, formula, i, columns))

@@ -19,7 +19,7 @@ from mtlearn._engine._stacked_step import StackedEpoch
 from mtlearn._engine._stacks import Epoch, Member
 from mtlearn._engine._stopping import StopTraining
 from mtlearn._interrupts import Interrupts
-from mtlearn._pausing import can_ask
+from mtlearn._pausing import can_ask, check_cancelled
 from mtlearn._typing import Array
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
@@ -249,7 +249,7 @@ class Net(NeuralNet):
 
     def _find_step(self) -> FastStep | None:
         """Return the step by formulas; None if autograd is wanted or needed."""
-        if self._step is not None and self._step.is_valid():
+        if self._step is not None and self._step.is_valid(self.optimizer_, self.alpha):
             return self._step
         self._step = None
         self.is_fast = self.fast_step is not False and can_be_fast(self.module_, self.optimizer_)
@@ -283,6 +283,7 @@ class Net(NeuralNet):
         )
 
     def _is_interrupted(self) -> bool:
+        check_cancelled()
         return self.interrupts.received is not None
 
     def _scheduled_rate(self) -> float:

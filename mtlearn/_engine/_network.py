@@ -80,12 +80,17 @@ class NetworkFormulas:
             raw.append(out if out.ndim > 1 else out.unsqueeze(-1))
         return raw
 
-    def backward(self, gradients: Sequence[Tensor]) -> None:
-        """Write the gradients of all parameters, from those of the raw values."""
+    def backward(self, gradients: Sequence[Tensor | None]) -> None:
+        """Write the gradients of all parameters, from those of the raw values.
+
+        None stands for a block that the loss does not depend on; its heads get no gradient.
+        """
         by_tap: dict[str | None, Tensor] = {}
         for block, head, d, shape in zip(
             self._blocks, self._heads, gradients, self._shapes, strict=True
         ):
+            if d is None:
+                continue
             d = head.backward(d if len(shape) > 1 else d.squeeze(-1))
             if d is not None:
                 by_tap[block.tap] = by_tap[block.tap] + d if block.tap in by_tap else d

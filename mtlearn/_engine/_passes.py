@@ -76,12 +76,14 @@ class Passes:
         """Write the gradients of a batch; return the raw values, which are not overwritten."""
         network, of_blocks, of_groups = self._network(self._n_rows(x))
         raw = network.forward(x)
+        reached = set()
         for group, out, parts in zip(self._layout.groups, of_groups, prepared, strict=True):
             if parts is None:
                 out.zero_()
             else:
                 group.formula.gradient(raw[group.block][..., group.columns], out, *parts)
-        network.backward(of_blocks)
+                reached.add(group.block)
+        network.backward([d if i in reached else None for i, d in enumerate(of_blocks)])
         return raw
 
     def forward(self, x: Batch) -> list[Tensor]:

@@ -74,6 +74,8 @@ def _in_chunks(
                 n_rows //= 2
                 continue
             start += n_rows
+    if len(parts) == 1:
+        return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

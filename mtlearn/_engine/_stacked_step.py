@@ -53,7 +53,9 @@ class StackedModel:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the optimizer, as they are now."""
-        return {name: self.optimizer.param_groups[0][name] for name in ADAM}
+        group = self.optimizer.param_groups[0]
+        decoupled = bool(group.get("decoupled_weight_decay", False))
+        return {name: group[name] for name in ADAM} | {"decoupled": decoupled}
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,6 @@ class StackedStep:
 
     def _calls(self) -> Iterator[tuple[list[list[Tensor]], dict[str, Any]]]:
         """Yield the tensors of neighbours with equal settings, and these."""
-        decoupled = self._models[0].optimizer.param_groups[0].get("decoupled_weight_decay", False)
         start = 0
         for settings, run in groupby(self._models, lambda model: model.settings):
             end = start + len(list(run))
@@ -227,7 +228,7 @@ class StackedStep:
             else:
                 blocks = self._parameters.blocks
                 tensors = [[block[kind][start:end] for block in blocks] for kind in range(4)]
-            yield tensors, {**settings, "decoupled": decoupled}
+            yield tensors, settings
             start = end
 
 

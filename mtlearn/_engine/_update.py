@@ -31,11 +31,15 @@ class Update:
         self._optimizer = optimizer
         self._calls: list[Callable[[], None]] = []
         self._means: dict[Tensor, Tensor] = {}
+        self._groups: list[list[int]] = []
         self._gradients: list[tuple[Tensor, Tensor | None]] = []
 
     def check_state(self) -> None:
-        """Begin anew if the optimizer's state was replaced since."""
+        """Begin anew if the optimizer's state, groups or settings were replaced since."""
         state = self._optimizer.state
+        if self._groups != _contents(self._optimizer) or not is_plain_adam(self._optimizer):
+            self._calls = []
+            return
         for parameter, mean in self._means.items():
             if state.get(parameter, {}).get("exp_avg") is not mean:
                 self._calls = []
@@ -52,7 +56,7 @@ class Update:
         self._optimizer.step()
         groups = self._optimizer.param_groups
         if not hooked and is_plain_adam(self._optimizer):
-            self._means = {}
+            self._means, self._groups = {}, _contents(self._optimizer)
             self._gradients = [(p, p.grad) for group in groups for p in group["params"]]
             self._calls = [
                 self._direct_call(group, learned)
@@ -90,6 +94,11 @@ class Update:
             )
 
         return call
+
+
+def _contents(optimizer: torch.optim.Optimizer) -> list[list[int]]:
+    """Return which parameters are in which group, in a form that can be compared."""
+    return [[id(group), *map(id, group["params"])] for group in optimizer.param_groups]
 
 
 def is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:

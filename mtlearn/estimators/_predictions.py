@@ -167,8 +167,9 @@ class Predictions(BaseEstimator):
         return held
 
     def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
-        check_not_lazy(X, f"{self._owner}: `X`")
-        _refuse_dates(X, self._owner)
+        if not isinstance(X, np.ndarray) or X.dtype.kind not in "biuf":
+            check_not_lazy(X, f"{self._owner}: `X`")
+            _refuse_dates(X, self._owner)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
         return rows.copy() if min(rows.strides) < 0 else rows  # torch takes no negative strides
 
@@ -180,8 +181,9 @@ class Predictions(BaseEstimator):
             )
 
     def _check_finite(self, name: str, values: Array) -> None:
-        bad = np.logical_not(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-        if bad.any():
+        finite = np.isfinite(values)
+        if not finite.all():
+            bad = np.logical_not(finite.reshape(len(values), -1).all(axis=1))
             raise DivergenceError(
                 f"{self._owner}: output {name!r}: the predictions of {int(bad.sum())} of "
                 f"{len(bad)} rows are not finite. Scale X, or lower `learning_rate` and fit again."

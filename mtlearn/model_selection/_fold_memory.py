@@ -1,5 +1,6 @@
 """What pipelines of one search have fitted already, in memory."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -29,7 +30,7 @@ class FoldMemory:
                 return function(*args, **kwargs)
             if key not in self._known:
                 self._known[key] = function(*args, **kwargs)
-            return self._known[key]
+            return copy.deepcopy(self._known[key])  # later steps may work in place
 
         return cached
 

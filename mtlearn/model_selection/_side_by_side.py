@@ -1,5 +1,6 @@
 """Calls that fit networks, run so that these are trained side by side."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,11 +45,12 @@ def side_by_side(
     n_threads = torch.get_num_threads()
     start = 0
     try:
-        while start < len(calls):
-            waiting, end = _begin(calls, start)
-            progress(end - start - len(waiting), len(waiting), 0)
-            _train(waiting, progress)
-            start = end
+        with warnings.catch_warnings():  # calls that take turns restore it in the wrong order
+            while start < len(calls):
+                waiting, end = _begin(calls, start)
+                progress(end - start - len(waiting), len(waiting), 0)
+                _train(waiting, progress)
+                start = end
     finally:
         for call in calls:
             call.cancel()

@@ -1,23 +1,24 @@
 """scikit-learn's grid search with the networks of all fits trained side by side."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, Self
 
-from joblib import parallel_config
-from sklearn.base import clone, is_classifier
-from sklearn.model_selection import ParameterGrid, check_cv
+from joblib import effective_n_jobs, parallel_config
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from mtlearn._sklearn import StrOptions
+from mtlearn.estimators import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
 from mtlearn.model_selection._fold_memory import FoldMemory
 from mtlearn.model_selection._rows import as_rows, rows_in
 from mtlearn.model_selection._search import GridSearchCV
 from mtlearn.model_selection._stacking_backend import StackingBackend
 
 __all__ = ["StackedGridSearchCV"]
+
+NETS = (MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor)
 
 
 class StackedGridSearchCV(GridSearchCV):
@@ -34,9 +35,10 @@ class StackedGridSearchCV(GridSearchCV):
     - Each of the `n_jobs` processes has a share of the fits, and trains these side by side.
       `pre_dispatch` plays no part.
     - `verbose` may be ``"progress"``, for a bar.
-    - The transformers of a Pipeline without `memory` are fitted once per fold and parameters.
+    - The transformers of a Pipeline without `memory` are fitted once per fold and parameters; one
+      without a `random_state` draws once for all candidates.
     - ``cv_results_["mean_fit_time"]`` is a share of the time of all, since they train together.
-    - Ctrl-C ends the search at once.
+    - Ctrl-C ends the search: a net that is fitted by itself ends after its batch.
 
     Each fit ends where it would end by itself up to rounding, with its own batches, dropout,
     validation and early stopping; a long training may carry the rounding further.
@@ -89,15 +91,21 @@ class StackedGridSearchCV(GridSearchCV):
         """
         y, params = as_rows(y), rows_in(params)
         estimator = self.estimator
+        if not _has_net(estimator):
+            return self._run(estimator, X, y, params)
         remembers = isinstance(estimator, Pipeline) and estimator.memory is None
         if remembers:
             estimator = clone(estimator).set_params(memory=FoldMemory())
-        with self._bar(y) as progress:
-            backend = StackingBackend(self.n_jobs, progress)
-            with parallel_config(backend=backend):
+        with tqdm(unit="fit", disable=self.verbose != "progress") as bar:
+            backend = StackingBackend(
+                effective_n_jobs(self.n_jobs), partial(_set_total, bar), partial(_move, bar)
+            )
+            config = parallel_config(backend=backend)
+            backend.ends = config.unregister  # the refit runs as it would without a search
+            with config:
                 self._run(estimator, X, y, params)
         _share_fit_times(self.cv_results_, self.n_splits_, backend.seconds)
-        if remembers and hasattr(self, "best_estimator_"):
+        if remembers and self.refit is not False:
             self.best_estimator_.set_params(memory=None)
         return self
 
@@ -112,20 +120,19 @@ class StackedGridSearchCV(GridSearchCV):
         self.__dict__.update({**vars(search), **given})
         return self
 
-    @contextmanager
-    def _bar(self, y: Any) -> Iterator[Callable[[int, int, int], None] | None]:
-        """Yield what moves a bar over the fits, if one is wanted."""
-        if self.verbose != "progress":
-            yield None
-            return
-        n_splits = check_cv(self.cv, y, classifier=is_classifier(self.estimator)).get_n_splits()
-        with tqdm(total=n_splits * len(ParameterGrid(self.param_grid)), unit="fit") as bar:
 
-            def show(n_ended: int, n_training: int, n_epochs: int) -> None:
-                bar.set_postfix({"training": n_training, "epoch": n_epochs}, refresh=not n_ended)
-                bar.update(n_ended)
+def _has_net(estimator: Any) -> bool:
+    """Tell whether an estimator is a net, or holds one."""
+    return any(isinstance(part, NETS) for part in [estimator, *estimator.get_params().values()])
 
-            yield show
+
+def _set_total(bar: Any, n_fits: int) -> None:
+    bar.reset(total=n_fits)
+
+
+def _move(bar: Any, n_ended: int, n_training: int, n_epochs: int) -> None:
+    bar.set_postfix({"training": n_training, "epoch": n_epochs}, refresh=not n_ended)
+    bar.update(n_ended)
 
 
 def _share_fit_times(results: dict[str, Any], n_splits: int, seconds: float) -> None:

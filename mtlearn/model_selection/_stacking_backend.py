@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from joblib import Parallel, cpu_count, delayed
+from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase
 
 from mtlearn.model_selection._side_by_side import Outcome, side_by_side
@@ -37,17 +37,19 @@ class StackingBackend(ParallelBackendBase):
 
     Parameters
     ----------
-    n_jobs : int or None
-        How many processes share the tasks, as in joblib: None for this one, -1 for as many as
-        processors.
-    progress : callable, default=None
-        Takes the number of tasks that have just ended, of those that are trained, and of their
-        epochs so far; the last two are known in this process only.
+    n_jobs : int
+        How many processes share the tasks.
+    begins, progress : callable, default=None
+        The first takes the number of all tasks; the second the number of tasks that have just
+        ended, of those that are trained, and of their epochs so far. The last two are known in
+        this process only.
 
     Attributes
     ----------
     seconds : float
         How long all processes worked.
+    ends : callable
+        Called when all tasks are done.
     """
 
     uses_threads = True
@@ -56,12 +58,15 @@ class StackingBackend(ParallelBackendBase):
     supports_timeout = True
 
     def __init__(
-        self, n_jobs: int | None = None, progress: Callable[[int, int, int], None] | None = None
+        self,
+        n_jobs: int = 1,
+        begins: Callable[[int], None] = lambda *_: None,
+        progress: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
         super().__init__()
-        n_jobs = 1 if n_jobs is None else n_jobs
-        self._n_jobs = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
-        self._progress = progress or (lambda *_: None)
+        self.ends: Callable[[], None] = lambda: None
+        self._n_jobs = n_jobs
+        self._begins, self._progress = begins, progress
         self._tasks: list[_Task] = []
         self.seconds = 0.0
 
@@ -81,8 +86,10 @@ class StackingBackend(ParallelBackendBase):
     def _run_all(self) -> None:
         tasks, self._tasks = self._tasks, []
         functions = [task.function for task in tasks]
+        self._begins(len(functions))
         for task, outcome in zip(tasks, self._outcomes(functions), strict=True):
             task.outcome = outcome
+        self.ends()
         for task in tasks:
             task.callback(task)
 

@@ -270,3 +270,90 @@ def test_constant_and_dropped_outputs_need_no_step():
     net = make(loss_weights={"kind": 0.0}).fit(X, Y | {"pair": np.ones(N)})
     reference = make(fast_step=False, loss_weights={"kind": 0.0}).fit(X, Y | {"pair": np.ones(N)})
     check_equal(net, reference, "float64")
+
+
+class Change(Callback):
+    """Does something to a net when its epoch 5, or a batch, begins."""
+
+    def __init__(self, at_epoch=None, at_batch=None):
+        self.at_epoch, self.at_batch = at_epoch, at_batch
+
+    def on_epoch_begin(self, net, **_):
+        if self.at_epoch is not None and len(net.history) == 5:
+            self.at_epoch(net)
+
+    def on_batch_begin(self, net, batch=None, training=None, **_):
+        if self.at_batch is not None and training:
+            self.at_batch(batch)
+
+
+def replace_optimizer(net):
+    net.optimizer_ = torch.optim.SGD(net.module_.parameters(), lr=0.05)
+
+
+def add_group(net):
+    group = net.optimizer_.param_groups[0]
+    group["params"], rest = group["params"][:-2], group["params"][-2:]
+    net.optimizer_.add_param_group({"params": rest, "lr": 0.05})
+
+
+def maximize(net):
+    net.optimizer_.param_groups[0]["maximize"] = True
+
+
+def replace_weights(net):
+    net.criterion_.weights = net.criterion_.weights * torch.tensor(3.0, dtype=torch.float64)
+
+
+def smooth(net):
+    for loss in net.criterion_.losses:
+        if isinstance(loss, nn.CrossEntropyLoss):
+            loss.label_smoothing = 0.3
+
+
+def penalise(net):
+    net.alpha = 0.5
+
+
+def replace_activation(net):
+    net.module_.trunk[1] = nn.Tanh()
+
+
+CHANGES = [
+    {"at_epoch": change}
+    for change in (
+        replace_optimizer,
+        add_group,
+        maximize,
+        replace_weights,
+        smooth,
+        penalise,
+        replace_activation,
+    )
+] + [
+    {"at_batch": lambda batch: batch[0].add_(1.0)},
+    {"at_batch": lambda batch: batch[1]["pair"].target.mul_(-1.0)},
+    {"at_batch": lambda batch: batch[1]["kind"].weight.zero_()},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_callbacks_change_is_heeded(change):
+    fits = [
+        make(callbacks=[lambda: Change(**change)], fast_step=fast).fit(X, Y)
+        for fast in ("auto", False)
+    ]
+    check_equal(*fits, "float64")
+    plain = make().fit(X, Y)
+    assert plain.history_[-1]["loss"] != fits[0].history_[-1]["loss"]
+
+
+def test_a_branch_of_the_trunk_rests_while_its_outputs_have_no_labels():
+    heads = {"price": Regression(at="low"), "pair": Regression(at="high")}
+    y = {name: Y[name] for name in heads}
+    net = make(trunk=TwoTaps, heads=heads, alpha=0.0, loss_weights=None).partial_fit(X, y)
+    before = net.module_.trunk.high.weight.detach().clone()
+    for _ in range(3):
+        net.partial_fit(X, y | {"pair": np.full((N, 2), np.nan)})
+    assert net.fast_step_
+    assert torch.equal(net.module_.trunk.high.weight, before)

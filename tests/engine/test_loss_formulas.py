@@ -35,7 +35,7 @@ def test_gradients_of_numbers_are_those_of_autograd(name):
     target, weight = draw(N, COLUMNS, seed=1).sigmoid(), weights(N, COLUMNS)
     raw.data[0, 1] = target[0, 1]  # where some losses have a kink
     expected = loss(raw, target)
-    formula = make_loss_formula([loss], COLUMNS)
+    formula = make_loss_formula([loss], [COLUMNS])
     out = torch.full_like(weight, torch.nan)
     formula.gradient(raw.detach(), out, *formula.prepare(target, weight))
     torch.testing.assert_close(
@@ -56,7 +56,7 @@ def test_gradients_of_classes_are_those_of_autograd(smoothing, n_outputs):
         [loss(raw[:, n_classes * i : n_classes * (i + 1)], target[:, i]) for i in range(n_outputs)],
         1,
     )
-    formula = make_loss_formula([loss] * n_outputs, n_classes)
+    formula = make_loss_formula([loss] * n_outputs, [n_classes] * n_outputs)
     out = torch.full((N, 2 * n_outputs * n_classes), torch.nan, dtype=torch.float64)
     columns = out[:, : n_outputs * n_classes]  # of a wider matrix
     formula.gradient(raw.detach(), columns, *formula.prepare(target, weight))
@@ -76,7 +76,7 @@ def test_positive_weights_of_several_outputs_keep_their_columns():
     expected = torch.cat(
         [losses[0](raw[:, :2], target[:, :2]), losses[1](raw[:, 2:], target[:, 2:])], 1
     )
-    formula = make_loss_formula(losses, 2)
+    formula = make_loss_formula(losses, [2, 1])
     out = torch.empty_like(weight)
     formula.gradient(raw.detach(), out, *formula.prepare(target, weight))
     torch.testing.assert_close(out, torch.autograd.grad(expected, raw, weight)[0])
@@ -129,3 +129,15 @@ def test_losses_are_of_one_kind_if_one_formula_computes_them():
     assert loss_kind(cross_entropy(0.1), 3) != loss_kind(cross_entropy(0.1), 4)
     assert loss_kind(FLOATS["huber"], 1) != loss_kind(nn.HuberLoss(reduction="none"), 1)
     assert loss_kind(FLOATS["binary"], 1) != loss_kind(FLOATS["binary, weighted"], 1)
+
+
+def test_one_weight_of_ones_stands_for_all_columns():
+    loss = nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor(2.0).double())
+    raw = draw(N, COLUMNS, seed=0).requires_grad_()
+    target, weight = draw(N, COLUMNS, seed=1).sigmoid(), weights(N, COLUMNS)
+    expected = loss(raw, target)
+    formula = make_loss_formula([loss, loss], [1, COLUMNS - 1])
+    out = torch.empty_like(weight)
+    formula.gradient(raw.detach(), out, *formula.prepare(target, weight))
+    torch.testing.assert_close(out, torch.autograd.grad(expected, raw, weight)[0])
+    torch.testing.assert_close(formula.label_losses(raw.detach(), target), expected.detach())

@@ -128,22 +128,21 @@ def test_each_head_takes_its_tensor_of_the_trunk(name):
     check_against_autograd(make(KNOWN[name], dict.fromkeys(names, "low"), ThreeTaps))
 
 
-def test_heads_without_a_loss_have_zero_gradients_and_leave_the_trunk_alone():
-    module = make(KNOWN["both"])
-    module.eval()
+def test_heads_without_a_loss_learn_nothing_and_leave_the_trunk_alone():
+    module = make(KNOWN["both"]).eval()
     found = find_blocks(module, module.names)
+    assert [names for _, names in found] == [["a"], ["c"], ["b", "d"]]
     parts = [module.trunk, *(head for block, _ in found for head in block.heads)]
     flat = FlatParameters([p for part in parts for p in part.parameters()], alpha=0.0)
     network = NetworkFormulas(module.trunk, [block for block, _ in found], flat)
-    x = draw(7, WIDTH, seed=0)
+    x, outer = draw(7, WIDTH, seed=0), draw(7, 3, seed=1)
     with torch.no_grad():
-        raw = network.forward(x)
-        gradients = [torch.zeros_like(part) for part in raw]
-        gradients[-1][:, :3] = draw(7, 3, seed=1)  # of "b", beside "d"
-        network.backward(gradients)
+        zeros = [torch.zeros_like(part) for part in network.forward(x)]
+        of_b = torch.cat([outer, zeros[2][:, 3:]], 1)
+        network.backward([zeros[0], None, of_b])
     alone = module.without(["a", "c", "d"])
     parameters = list(alone.parameters())
-    expected = torch.autograd.grad(alone(x)["b"], parameters, gradients[-1][:, :3])
+    expected = torch.autograd.grad(alone(x)["b"], parameters, outer)
     torch.testing.assert_close([p.grad for p in parameters], list(expected))
     for i in (0, 2, 3):
         assert not any(p.grad.any() for p in module.heads[i].parameters())

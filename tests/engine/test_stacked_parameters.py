@@ -153,13 +153,6 @@ def test_each_network_has_the_penalty_and_the_gradient_of_its_own_alpha(alphas):
                 torch.testing.assert_close(found, 1 + gradient)
 
 
-def test_layers_are_those_of_every_network():
-    stack = Stack()
-    first = stack.modules[0]
-    assert stack.stacked.layers(first.trunk[1]) == [m.trunk[1] for m in stack.modules]
-    assert stack.stacked.layers(first.heads[1][2]) == [m.heads[1][2] for m in stack.modules]
-
-
 def test_an_unstacked_network_keeps_nothing_of_the_others_alive():
     stack = Stack(n_steps=2)
     module, adam = stack.modules[0], stack.adams[0]

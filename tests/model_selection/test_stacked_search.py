@@ -2,8 +2,12 @@
 
 import copy
 import gc
+import os
 import pickle
+import signal
 import threading
+import time
+import warnings
 
 import joblib
 import numpy as np
@@ -13,14 +17,20 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier
 from mtlearn._engine._stacks import Stacks
 from mtlearn.heads import Classification, MultiLabel, Regression
-from mtlearn.model_selection import GridSearchCV, StackedGridSearchCV, output_scoring
+from mtlearn.model_selection import (
+    GridSearchCV,
+    StackedGridSearchCV,
+    cross_val_score,
+    output_scoring,
+)
 from mtlearn.trunks import MLP
 
 N = 90
@@ -236,6 +246,25 @@ def test_a_pipeline_keeps_its_own_memory_and_gets_no_other(tmp_path):
     assert any(tmp_path.iterdir())
 
 
+class Shifting(TransformerMixin, BaseEstimator):
+    """A transformer that works in place and, on each call, otherwise."""
+
+    def fit(self, X, y=None):
+        self.calls_ = 0
+        return self
+
+    def transform(self, X):
+        self.calls_ += 1
+        X += self.calls_
+        return X
+
+
+def test_transformers_that_work_in_place_or_change_give_the_same():
+    pipe = Pipeline([("copy", StandardScaler()), ("shift", Shifting()), ("net", NET)])
+    found, expected = both(pipe, {"net__loss_weights__kind": [0.1, 0.5, 1.0]}, refit=False)
+    assert_same_search(found, expected)
+
+
 def test_processes_share_the_fits():
     found, expected = both(NET, STACKED["weights"], n_jobs=2)
     assert_same_search(found, expected)
@@ -297,6 +326,18 @@ def test_an_interrupt_ends_the_search_and_every_fit(monkeypatch):
     assert torch.get_num_threads() == n_threads
 
 
+def test_an_interrupt_ends_fits_that_are_not_stacked(monkeypatch):
+    def interrupt(*_args):
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+    monkeypatch.setattr("mtlearn._engine._optimizers.refuse_lbfgs", interrupt)
+    monkeypatch.setattr("mtlearn._engine._make_net.refuse_lbfgs", interrupt)
+    net = clone(NET).set_params(optimizer="sgd", max_epochs=10**6, learning_rate=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        StackedGridSearchCV(net, {"alpha": [0.0, 0.1]}, cv=3).fit(X, DATA)
+    assert not [thread for thread in threading.enumerate() if thread.name == "pausing call"]
+
+
 def assert_no_call_waits():
     left = [thread for thread in threading.enumerate() if thread.name == "pausing call"]
     for thread in left:
@@ -312,6 +353,58 @@ def test_the_generator_and_the_threads_of_torch_are_left_alone():
     StackedGridSearchCV(NET, STACKED["dropout"], cv=3).fit(X, DATA)
     assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == n_threads
+
+
+def test_a_users_module_draws_as_in_a_fit_alone(stacked_sizes):
+    module = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5))
+    found, expected = both(NET, {"trunk": [MLP((8,)), module]}, refit=False)
+    assert_same_search(found, expected)
+    assert max(stacked_sizes) == 3
+
+
+def test_kinds_of_weight_decay_are_not_mixed(stacked_sizes):
+    plain, decoupled = {"weight_decay": 0.5}, {"weight_decay": 0.5, "decoupled_weight_decay": True}
+    found, expected = both(NET, {"optimizer_params": [plain, decoupled]})
+    assert_same_search(found, expected)
+    first, second = found.cv_results_["mean_test_score"]
+    assert first != second
+    assert max(stacked_sizes) >= 3
+
+
+class Quiet(MultiOutputNet):
+    """A net whose fit silences warnings, and notes numpy's setting."""
+
+    def fit(self, X, y, **params):
+        self.divides_ = np.geterr()["divide"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return super().fit(X, y, **params)
+
+
+def test_warnings_and_numpys_settings_stay_the_callers():
+    seen = []
+    net = Quiet(**NET.get_params(deep=False))
+    search = StackedGridSearchCV(
+        net, {"alpha": [0.0, 0.1]}, cv=3, scoring=lambda net, *_: seen.append(net.divides_) or 0.0
+    )
+    before = warnings.filters.copy()
+    with np.errstate(divide="raise"):
+        search.fit(X, DATA)
+    assert warnings.filters == before
+    assert seen == ["raise"] * 6
+
+
+def test_the_refit_has_the_backend_of_the_caller():
+    backends = []
+
+    class Net(MultiOutputNet):
+        def fit(self, X, y, **params):
+            backends.append(type(joblib.parallel.get_active_backend()[0]).__name__)
+            return super().fit(X, y, **params)
+
+    net = Net(**NET.get_params(deep=False))
+    StackedGridSearchCV(net, {"alpha": [0.0, 0.1]}, cv=2).fit(X, DATA)
+    assert backends[-1] == type(joblib.parallel.get_active_backend()[0]).__name__
 
 
 def test_no_fitted_network_keeps_the_others_alive():
@@ -354,10 +447,6 @@ def test_more_fits_than_are_held_at_a_time(monkeypatch, stacked_sizes):
 
 
 def test_a_nested_search():
-    from sklearn.model_selection import KFold
-
-    from mtlearn.model_selection import cross_val_score
-
     scores = [
         cross_val_score(kind(NET, {"alpha": [0.0, 0.1]}, cv=2), X, DATA, cv=KFold(2))
         for kind in (StackedGridSearchCV, GridSearchCV)
@@ -384,8 +473,6 @@ def test_it_is_a_search_of_scikit_learn():
 
 
 def test_fit_times_are_shares_of_the_whole():
-    import time
-
     start = time.perf_counter()
     search = StackedGridSearchCV(NET, STACKED["weights"], cv=3, refit=False).fit(X, DATA)
     elapsed = time.perf_counter() - start
@@ -397,10 +484,18 @@ def test_fit_times_are_shares_of_the_whole():
 def test_progress_is_a_bar_over_the_fits(capsys):
     StackedGridSearchCV(NET, STACKED["weights"], cv=3, verbose="progress").fit(X, DATA)
     assert "12/12" in capsys.readouterr().err
+    folds = iter(list(KFold(3).split(X)))
+    StackedGridSearchCV(NET, STACKED["weights"], cv=folds, verbose="progress").fit(X, DATA)
+    assert "12/12" in capsys.readouterr().err
     StackedGridSearchCV(NET, STACKED["weights"], cv=3, verbose=1).fit(X, DATA)
     printed = capsys.readouterr()
     assert "Fitting 3 folds for each of 4 candidates" in printed.out
     assert "fit/s" not in printed.err
+
+
+def test_no_processes_are_refused():
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        StackedGridSearchCV(NET, STACKED["weights"], n_jobs=0).fit(X, DATA)
 
 
 def test_a_bad_verbose_is_refused():
