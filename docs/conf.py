@@ -23,7 +23,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks"]
 default_role = "literal"
 nitpicky = True
 # Bases and annotations of other libraries have no page here, and no other inventory is fetched.
