@@ -63,7 +63,7 @@ def compare(
 def main() -> None:
     """Print the tables."""
     args = arguments(__doc__)
-    n_rounds, seconds = (2, 0.05) if args.quick else (5, 0.5)
+    n_rounds, seconds = (2, 0.05) if args.quick else (5, 0.15)
     left_out = set() if is_installed("keras", "jax") else {KERAS, ONE_CORE}
     if not can_pin():
         left_out.add(ONE_CORE)

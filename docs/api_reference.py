@@ -16,7 +16,11 @@ API = {
     },
     "Targets": {
         "module": "mtlearn",
-        "names": ["Targets"],
+        "names": ["Targets", "Inputs"],
+    },
+    "Preprocessing": {
+        "module": "mtlearn.preprocessing",
+        "names": ["OnInput", "Tokenizer"],
     },
     "Heads": {
         "module": "mtlearn.heads",
@@ -24,7 +28,15 @@ API = {
     },
     "Trunks": {
         "module": "mtlearn.trunks",
-        "names": ["MLP", "ModuleTrunk", "as_trunk", "Trunk"],
+        "names": [
+            "MLP",
+            "Graph",
+            "Embedding",
+            "Recurrent",
+            "ModuleTrunk",
+            "as_trunk",
+            "Trunk",
+        ],
     },
     "Model selection": {
         "module": "mtlearn.model_selection",
@@ -56,7 +68,8 @@ PAGES = {
         "estimators/classifier",
         "estimators/view",
     ],
-    "Targets": ["targets"],
+    "Targets": ["targets", "inputs"],
+    "Preprocessing": ["preprocessing/on_input", "preprocessing/tokenizer"],
     "Heads": [
         "heads/regression",
         "heads/classification",
@@ -64,7 +77,14 @@ PAGES = {
         "heads/infer",
         "heads/base",
     ],
-    "Trunks": ["trunks/mlp", "trunks/module", "trunks/base"],
+    "Trunks": [
+        "trunks/mlp",
+        "trunks/graph",
+        "trunks/embedding",
+        "trunks/recurrent",
+        "trunks/module",
+        "trunks/base",
+    ],
     "Model selection": [
         "model_selection/output_scoring",
         "model_selection/stratify_on",

@@ -6,16 +6,18 @@ from mtlearn._namesake import refuse_namesake
 
 refuse_namesake()
 
-from mtlearn import exceptions, heads, trunks  # noqa: E402
+from mtlearn import exceptions, heads, preprocessing, trunks  # noqa: E402
 from mtlearn.estimators import (  # noqa: E402
     MultiOutputNet,
     MultiOutputNetClassifier,
     MultiOutputNetRegressor,
     OutputView,
 )
+from mtlearn.inputs import Inputs  # noqa: E402
 from mtlearn.targets import Targets  # noqa: E402
 
 __all__ = [
+    "Inputs",
     "MultiOutputNet",
     "MultiOutputNetClassifier",
     "MultiOutputNetRegressor",
@@ -24,6 +26,7 @@ __all__ = [
     "__version__",
     "exceptions",
     "heads",
+    "preprocessing",
     "trunks",
 ]
 

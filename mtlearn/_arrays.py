@@ -14,7 +14,9 @@ __all__ = [
     "column_types",
     "homogeneous",
     "is_frame",
+    "keep_kinds",
     "missing_mask",
+    "series_to_numpy",
     "stack_columns",
 ]
 
@@ -50,14 +52,14 @@ def as_array(values: Any, name: str) -> Array:
     if is_frame(values):
         array = stack_columns(values, column_names(values))
     elif hasattr(values, "to_numpy"):
-        array = _series_to_numpy(values)
+        array = series_to_numpy(values)
     else:
         try:
             array = np.asarray(values)
         except ValueError as error:
             raise ValueError(f"Targets: target {name!r} is no regular array: {error}") from error
         if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
-            array = _keep_kinds(values, array)
+            array = keep_kinds(values, array)
     if array.ndim not in (1, 2):
         raise ValueError(
             f"Targets: a target must have the shape (n_samples,) or (n_samples, n_columns). "
@@ -98,7 +100,7 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
-def _series_to_numpy(series: Any) -> Array:
+def series_to_numpy(series: Any) -> Array:
     """Return a Series' values; integers and booleans of pandas stay so beside missing ones."""
     if not hasattr(series, "dtype"):
         return _arrow_to_numpy(series)
@@ -123,10 +125,10 @@ def _arrow_to_numpy(values: Any) -> Array:
 
 def stack_columns(frame: Any, columns: list[str]) -> Array:
     """Return columns of a DataFrame as a matrix."""
-    return np.column_stack([_series_to_numpy(frame[column]) for column in columns])
+    return np.column_stack([series_to_numpy(frame[column]) for column in columns])
 
 
-def _keep_kinds(values: Any, strings: Array) -> Array:
+def keep_kinds(values: Any, strings: Array) -> Array:
     """Undo numpy's conversion of a mixed list, such as [1, 'a'] or ['a', nan], to strings."""
     objects = np.asarray(values, dtype=object)
     return strings if all(isinstance(value, str) for value in objects.ravel()) else objects

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
-__all__ = ["check_known", "check_output_names", "naming", "suggest"]
+__all__ = ["check_input_names", "check_known", "check_output_names", "naming", "suggest"]
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
@@ -70,6 +70,29 @@ def check_output_names(names: Iterable[object], *, subject: str) -> None:
             raise ValueError(
                 f"{subject}: the outputs {name!r} and {f'val_{name}'!r} would share columns of "
                 f"the history; rename one of them."
+            )
+
+
+def check_input_names(names: Iterable[object], *, subject: str) -> None:
+    """Raise unless every name can serve in parameter names.
+
+    Raises
+    ------
+    TypeError
+        For a name that is no string.
+    ValueError
+        For an empty name, and one with ``__`` in it.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{subject}: input names must be strings. Got {name!r} of type "
+                f"{type(name).__name__}; rename it, for example to {str(name)!r}."
+            )
+        if not name or "__" in name:
+            raise ValueError(
+                f"{subject}: an input name must not be empty or contain '__', which separates "
+                f"nested parameters. Got {name!r}; rename this input."
             )
 
 

@@ -1,18 +1,19 @@
 """Several targets of the same rows, as one object that scikit-learn can count and index."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from mtlearn._arrays import as_array, column_names, missing_mask, stack_columns
+from mtlearn._named_rows import NamedRows
 from mtlearn._typing import Array
 from mtlearn._validation import check_known, check_output_names
 
 __all__ = ["Targets"]
 
 
-class Targets(dict[str, Array]):
+class Targets(NamedRows):
     """Targets by name: a dict of arrays that scikit-learn can split by rows.
 
     A plain dict has as many items as targets, so scikit-learn takes that for the number of rows.
@@ -61,15 +62,8 @@ class Targets(dict[str, Array]):
 
     __slots__ = ()
 
-    def __init__(self, data: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
-        items = dict(data)
-        check_output_names(items, subject="Targets")
-        super().__init__({name: as_array(value, name) for name, value in items.items()})
-        lengths = {name: len(values) for name, values in dict.items(self)}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(
-                f"Targets: all targets must have the same number of rows. Got {lengths}."
-            )
+    _noun = "target"
+    _example = "y"
 
     @classmethod
     def from_frame(cls, frame: Any, *, groups: Mapping[str, Sequence[str]] | None = None) -> Self:
@@ -175,108 +169,48 @@ class Targets(dict[str, Array]):
             )
         return pd.DataFrame(dict(columns))
 
-    @property
-    def shape(self) -> tuple[int]:
-        """The number of rows, as a tuple: what scikit-learn asks of a ``y``."""
-        return (next((len(values) for values in dict.values(self)), 0),)
+    @staticmethod
+    def _check_names(names: Iterable[object]) -> None:
+        check_output_names(names, subject="Targets")
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    @staticmethod
+    def _convert(value: Any, name: str) -> Array:
+        return as_array(value, name)
 
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            check_known([key], self, subject="Targets", noun="target")
-            return dict.__getitem__(self, key)
-        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
-            key = key[0]  # scikit-learn indexes the rows of anything with a shape in this way
-        if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
-            return type(self)({name: self[name] for name in key})
-        if isinstance(key, np.ndarray) and key.dtype.kind == "U":
-            return self[key.tolist()]
-        if isinstance(key, tuple) or (np.ndim(key) == 0 and not isinstance(key, slice)):
-            raise TypeError(
-                f"Targets: index by a name, a list of names, or several rows. Got {key!r}; "
-                f"for one row write y[[3]], for two names y[['a', 'b']]."
-            )
-        rows = key if isinstance(key, slice) else np.asarray(key)
-        if not isinstance(rows, slice) and rows.size == 0:
-            rows = rows.astype(np.intp)
-        return type(self)({name: values[rows] for name, values in self.items()})
+    @staticmethod
+    def _take(part: Array, rows: Any) -> Array:
+        return part[rows]
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Targets) or set(self) != set(other):
+    @staticmethod
+    def _join(parts: list[Array]) -> Array:
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _is_same(part: Array, other: Array) -> bool:
+        if part.shape != other.shape:
             return False
-        return all(_same(self[name], other[name]) for name in self)
+        missing = missing_mask(part)
+        if not np.array_equal(missing, missing_mask(other)):
+            return False
+        return bool(np.all(part[~missing] == other[~missing]))
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]
-
-    def __repr__(self) -> str:
-        if not dict.__len__(self):
-            return "Targets of no target"
-        width = max(map(len, self))
-        lines = [f"Targets of {len(self)} rows:"]
-        lines += [f"  {name:<{width}}  {_describe(values)}" for name, values in self.items()]
-        return "\n".join(lines)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        name = next(iter(self), "name")
-        raise TypeError(
-            f"Targets: several targets {list(self)} are not one array, which this tool of "
-            f"scikit-learn or numpy asked for. Pick one with y[{name!r}], or give the others as "
-            f"`aux=` to MultiOutputNetRegressor or MultiOutputNetClassifier."
+    @staticmethod
+    def _describe(part: Array) -> str:
+        kind = f"{part.dtype}" + (f" {part.shape}" if part.ndim == 2 else "")
+        shown = (
+            [str(v) if isinstance(v, np.ndarray) else repr(v) for v in part[:3].tolist()]
+            if part.ndim == 1
+            else [str(row) for row in part[:3]]
         )
+        tail = ", ..." if len(part) > 3 else ""
+        n_missing = int(missing_mask(part).sum())
+        missing = f"    {n_missing} missing" if n_missing else ""
+        return f"{kind:<15}  {', '.join(shown)}{tail}{missing}"
 
-    def __array_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if func is not np.concatenate or args[1:] not in ((), (0,)) or kwargs.get("axis", 0) != 0:
-            self.__array__()
-        parts = list(args[0])
-        if not all(isinstance(part, Targets) and set(part) == set(self) for part in parts):
-            raise TypeError(
-                "Targets: only Targets of the same names can be concatenated. Got "
-                f"{[list(p) if isinstance(p, Targets) else type(p).__name__ for p in parts]}."
-            )
-        return type(self)({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.items()),)
-
-    def copy(self) -> Self:
-        """Return Targets of the same arrays."""
-        return type(self)(self)
-
-    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise TypeError(
-            "Targets: cannot be changed in place. Make a new one, for example "
-            "Targets({**y, 'name': values})."
+    @staticmethod
+    def _why_no_array(names: list[str]) -> str:
+        name = names[0] if names else "name"
+        return (
+            f"Pick one with y[{name!r}], or give the others as `aux=` to MultiOutputNetRegressor "
+            f"or MultiOutputNetClassifier."
         )
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = _refuse
-    setdefault = _refuse  # pyright: ignore[reportAssignmentType]
-    update = _refuse  # pyright: ignore[reportAssignmentType]
-
-
-def _same(a: Array, b: Array) -> bool:
-    if a.shape != b.shape:
-        return False
-    missing = missing_mask(a)
-    if not np.array_equal(missing, missing_mask(b)):
-        return False
-    return bool(np.all(a[~missing] == b[~missing]))
-
-
-def _describe(values: Array) -> str:
-    kind = f"{values.dtype}" + (f" {values.shape}" if values.ndim == 2 else "")
-    shown = (
-        [str(v) if isinstance(v, np.ndarray) else repr(v) for v in values[:3].tolist()]
-        if values.ndim == 1
-        else [str(row) for row in values[:3]]
-    )
-    tail = ", ..." if len(values) > 3 else ""
-    n_missing = int(missing_mask(values).sum())
-    missing = f"    {n_missing} missing" if n_missing else ""
-    return f"{kind:<15}  {', '.join(shown)}{tail}{missing}"

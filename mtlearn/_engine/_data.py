@@ -14,8 +14,18 @@ from mtlearn._arrays import as_columns
 from mtlearn._typing import Array, Floats
 from mtlearn._validation import naming
 from mtlearn.heads import Head
+from mtlearn.inputs import Inputs
 
-__all__ = ["Batch", "Batches", "Labels", "Rows", "TrainingData", "count_batches", "training_data"]
+__all__ = [
+    "Batch",
+    "Batches",
+    "Labels",
+    "Rows",
+    "TrainingData",
+    "as_batch",
+    "count_batches",
+    "training_data",
+]
 
 Batch: TypeAlias = Tensor | dict[str, Tensor]
 
@@ -28,7 +38,7 @@ class Rows:
     that it may be larger than the memory.
     """
 
-    X: Array
+    X: Array | Inputs
     targets: Mapping[str, Array]
     weights: Mapping[str, Floats]
     index: Array | None = None
@@ -93,7 +103,7 @@ class TrainingData(Dataset):
         self.rows = rows
 
     @property
-    def X(self) -> Array:
+    def X(self) -> Array | Inputs:
         """The rows as the user gave them."""
         assert self.rows is not None
         return self.rows.X if self.rows.index is None else self.rows.X[self.rows.index]
@@ -133,7 +143,8 @@ class TrainingData(Dataset):
         return {name: self._cast(_take(part, rows)) for name, part in inputs.items()}
 
     def _cast(self, batch: Tensor) -> Tensor:
-        return batch if self.dtype is None else batch.to(self.dtype)
+        as_it_is = self.dtype is None or not batch.is_floating_point()
+        return batch if as_it_is else batch.to(self.dtype)
 
 
 def _take(values: Tensor, rows: Tensor | slice) -> Tensor:
@@ -276,12 +287,28 @@ def training_data(
     return TrainingData(inputs, labels, dtype, index, seen, rows)
 
 
-def _inputs(rows: Rows, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def as_batch(X: Array | Inputs, dtype: torch.dtype, device: torch.device) -> Batch:
+    """Return copies of rows as tensors; integers stay so."""
+    if isinstance(X, Inputs):
+        return {name: as_tensor(part, dtype, device) for name, part in X.items()}
+    return torch.tensor(X, dtype=dtype, device=device)
+
+
+def as_tensor(values: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a copy of floats in the given type, of integers as they are."""
+    return torch.tensor(values, dtype=dtype if values.dtype.kind == "f" else None, device=device)
+
+
+def _inputs(rows: Rows, dtype: torch.dtype, device: torch.device) -> tuple[Batch, Tensor | None]:
     """Return the rows on the device: the user's own memory on the CPU, and which rows of it."""
     if device.type != "cpu":
         X = rows.X if rows.index is None else rows.X[rows.index]
-        return torch.tensor(X, dtype=dtype, device=device), None
+        return as_batch(X, dtype, device), None
+    X = rows.X
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # it is only read
-        inputs = torch.as_tensor(rows.X)
+        if isinstance(X, Inputs):
+            inputs: Batch = {name: torch.as_tensor(part) for name, part in X.items()}
+        else:
+            inputs = torch.as_tensor(X)
     return inputs, None if rows.index is None else torch.as_tensor(rows.index)

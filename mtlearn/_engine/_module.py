@@ -1,12 +1,14 @@
 """The network of one estimator: a trunk and a head for each output."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mtlearn._engine._data import Batch
 from mtlearn._random import part_seed, seeded
+from mtlearn._typing import Spec
 from mtlearn._validation import check_known, naming
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
@@ -40,11 +42,17 @@ class MultiOutputModule(nn.Module):
 
     def forward(self, X: Batch, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """Return the raw values of the outputs named, by default of all."""
-        features = self.trunk(X)
-        return {
-            name: head(features if tap is None else features[tap])
+        wanted = [
+            (name, tap, head)
             for name, tap, head in zip(self.names, self.taps, self.heads, strict=True)
             if names is None or name in names
+        ]
+        if getattr(self.trunk, "takes_taps", False):
+            features = self.trunk(X, {tap for _, tap, _ in wanted})
+        else:
+            features = self.trunk(X)
+        return {
+            name: head(features if tap is None else features[tap]) for name, tap, head in wanted
         }
 
     def embed(self, X: Batch, at: str | None = None) -> Tensor:
@@ -70,7 +78,10 @@ class MultiOutputModule(nn.Module):
         }
         heads = {name: head for name, (_, head) in kept.items()}
         taps = {name: tap for name, (tap, _) in kept.items()}
-        return MultiOutputModule(self.trunk, heads, taps).train(self.training)
+        trunk: Any = self.trunk
+        if getattr(trunk, "takes_taps", False):
+            trunk = trunk.without_others(taps.values())
+        return MultiOutputModule(trunk, heads, taps).train(self.training)
 
 
 def all_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -79,7 +90,7 @@ def all_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def build_module(
-    trunk: Trunk, heads: Mapping[str, Head], n_features: int, seed: int, dtype: torch.dtype
+    trunk: Trunk, heads: Mapping[str, Head], spec: Spec, seed: int, dtype: torch.dtype
 ) -> MultiOutputModule:
     """Build the network, with each part's weights drawn from a seed of its own.
 
@@ -89,8 +100,8 @@ def build_module(
         The specification of the trunk.
     heads : mapping of str to Head
         The fitted heads to build, by output.
-    n_features : int
-        The number of columns of X.
+    spec : int or dict of str to InputSpec
+        The number of columns of X, or what is known of each input.
     seed : int
         The seed of the fit.
     dtype : torch.dtype
@@ -107,26 +118,31 @@ def build_module(
         If the trunk does not return what the heads attach to.
     """
     with seeded(part_seed(seed, "trunk")):
-        body = trunk.build(n_features).to(dtype)
-        widths = _dry_run(body, n_features, dtype)
+        shapes = spec if isinstance(spec, int) else {n: one.shape for n, one in spec.items()}
+        body = trunk.build(shapes).to(dtype)
+        widths = _dry_run(body, spec, dtype)
     taps, built = {}, {}
     for name, head in sorted(heads.items()):
-        taps[name] = _find_tap(f"output {name!r}: `at` of the head", head.at, widths)
+        at = getattr(body, "default", None) if head.at is None else head.at
+        taps[name] = _find_tap(f"output {name!r}: `at` of the head", at, widths)
         with seeded(part_seed(seed, f"head/{name}")):
             built[name] = head.build(widths[taps[name]]).to(dtype)
+    if getattr(body, "takes_taps", False):
+        body = body.without_others(taps.values())  # pyright: ignore[reportCallIssue]
     return MultiOutputModule(body, built, taps).train()
 
 
-def _dry_run(body: nn.Module, n_features: int, dtype: torch.dtype) -> dict[str | None, int]:
+def _dry_run(body: nn.Module, spec: Spec, dtype: torch.dtype) -> dict[str | None, int]:
     """Return the width of every tensor that the trunk returns; None names a lone one."""
     body.eval()
     with naming("`trunk` failed on two rows of zeros"), torch.no_grad():
         try:
-            out = body(torch.zeros(2, n_features, dtype=dtype))
+            out = body(_zeros(spec, dtype))
         except (RuntimeError, IndexError) as error:
-            raise ValueError(
-                f"it must take rows of {n_features} features. {type(error).__name__}: {error}"
-            ) from error
+            wanted = f"rows of {spec} features"
+            if not isinstance(spec, int):
+                wanted = f"a dict of {[(name, one.shape) for name, one in spec.items()]}"
+            raise ValueError(f"it must take {wanted}. {type(error).__name__}: {error}") from error
     tensors = dict(out) if isinstance(out, Mapping) else {None: out}
     for name, tensor in tensors.items():
         is_floats = isinstance(tensor, Tensor) and tensor.is_floating_point()
@@ -140,6 +156,16 @@ def _dry_run(body: nn.Module, n_features: int, dtype: torch.dtype) -> dict[str |
                 f"tensors. For 2 rows it returned {found}{which}."
             )
     return {name: tensor.shape[1] for name, tensor in tensors.items()}
+
+
+def _zeros(spec: Spec, dtype: torch.dtype) -> Batch:
+    """Return two rows of zeros."""
+    if isinstance(spec, int):
+        return torch.zeros(2, spec, dtype=dtype)
+    return {
+        name: torch.zeros(2, *one.shape, dtype=torch.int64 if one.is_integer else dtype)
+        for name, one in spec.items()
+    }
 
 
 def _find_tap(subject: str, at: str | None, widths: Mapping[str | None, int]) -> str | None:

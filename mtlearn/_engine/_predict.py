@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtlearn._engine._data import Batch, as_batch
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._typing import Array
 from mtlearn.heads import Head
+from mtlearn.inputs import Inputs
 
 __all__ = ["embeddings", "raw_outputs"]
 
@@ -16,7 +18,7 @@ ROWS_AT_ONCE = 2**15
 
 
 def raw_outputs(
-    module: MultiOutputModule, heads: Mapping[str, Head], X: Array, dtype: torch.dtype
+    module: MultiOutputModule, heads: Mapping[str, Head], X: Array | Inputs, dtype: torch.dtype
 ) -> dict[str, Array]:
     r"""Return the raw values of outputs; the best constant's where no head was built.
 
@@ -26,7 +28,7 @@ def raw_outputs(
         The network, in evaluation mode.
     heads : mapping of str to Head
         The fitted heads of the outputs.
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features) or Inputs
         The rows.
     dtype : torch.dtype
         The floating point type of the network.
@@ -47,16 +49,16 @@ def raw_outputs(
 
 
 def embeddings(
-    module: MultiOutputModule, X: Array, dtype: torch.dtype, at: str | None = None
+    module: MultiOutputModule, X: Array | Inputs, dtype: torch.dtype, at: str | None = None
 ) -> Array:
     """Return a tensor of the trunk for all rows, of shape (n_samples, n_units)."""
     return _in_chunks(lambda rows: {"": module.embed(rows, at)}, module, X, dtype)[""]
 
 
 def _in_chunks(
-    function: Callable[[Tensor], Mapping[str, Tensor]],
+    function: Callable[[Batch], Mapping[str, Tensor]],
     module: MultiOutputModule,
-    X: Array,
+    X: Array | Inputs,
     dtype: torch.dtype,
 ) -> dict[str, Array]:
     """Apply a function to some rows at a time, to half as many where memory does not suffice."""
@@ -66,7 +68,7 @@ def _in_chunks(
     with torch.inference_mode():
         while start < len(X):
             try:
-                rows = torch.tensor(X[start : start + n_rows], dtype=dtype, device=device)
+                rows = as_batch(X[start : start + n_rows], dtype, device)
                 parts.append({name: out.cpu().numpy() for name, out in function(rows).items()})
             except (MemoryError, RuntimeError) as error:
                 if n_rows == 1 or not _is_out_of_memory(error):

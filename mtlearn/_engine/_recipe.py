@@ -19,6 +19,7 @@ from mtlearn._engine._schedules import make_schedule
 from mtlearn._engine._stopping import BestEpoch, LastEpochs
 from mtlearn._random import part_seed
 from mtlearn._torch_state import training_settings
+from mtlearn._typing import Spec
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
@@ -70,10 +71,10 @@ class Recipe:
             if self.loss_weights[name] != 0 and not head.is_constant_
         }
 
-    def build(self, trunk: Trunk, heads: Mapping[str, Head], n_features: int) -> MultiOutputModule:
+    def build(self, trunk: Trunk, heads: Mapping[str, Head], spec: Spec) -> MultiOutputModule:
         """Return the network with fresh weights, on the device."""
         trained = self.trained(heads)
-        module = build_module(trunk, trained, n_features, self.seed, DTYPES[self.dtype])
+        module = build_module(trunk, trained, spec, self.seed, DTYPES[self.dtype])
         return module.to(self.device)
 
     def for_rows(self, n_rows: int) -> "Recipe":

@@ -33,6 +33,7 @@ from mtlearn._engine._stopping import (
     weights_diverged,
 )
 from mtlearn._interrupts import Interrupts
+from mtlearn._typing import Spec
 from mtlearn.exceptions import DivergenceError, TrainingInterruptedWarning
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
@@ -75,6 +76,7 @@ def train(
     recipe: Recipe,
     trunk: Trunk,
     heads: Mapping[str, Head],
+    spec: Spec,
     rows: Rows,
     validation: Rows | None = None,
     main_output: str | None = None,
@@ -93,6 +95,8 @@ def train(
         The specification of the trunk.
     heads : mapping of str to Head
         The fitted heads of all outputs.
+    spec : int or dict of str to InputSpec
+        What is known of X.
     rows : Rows
         What to train on.
     validation : Rows, default=None
@@ -128,7 +132,7 @@ def train(
     with recipe.settings(len(history)), Interrupts() as interrupts:
         if before is None:
             recipe = replace(recipe, outputs=tuple(recipe.trained(heads)))
-            module = recipe.build(trunk, heads, rows.X.shape[1])
+            module = recipe.build(trunk, heads, spec)
         else:
             module = before.module
             if recipe.device != before.recipe.device:

@@ -21,9 +21,11 @@ from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array
 from mtlearn.estimators._fitting import Fitting
 from mtlearn.estimators._html import ShowsOutputs
+from mtlearn.estimators._inputs import float_type
 from mtlearn.estimators._validation import AUTO_ROWS
 from mtlearn.estimators._view import OutputView
 from mtlearn.heads import Head
+from mtlearn.inputs import Inputs
 from mtlearn.trunks import MLP, Trunk
 
 __all__ = ["BaseMultiOutputNet"]
@@ -197,7 +199,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         return []
 
     def _make_recipe(
-        self, X: Array, loss_weights: Mapping[str, float], *, is_validated: bool
+        self, X: Array | Inputs, loss_weights: Mapping[str, float], *, is_validated: bool
     ) -> Recipe:
         stops = self.early_stopping
         if stops == "auto":
@@ -217,7 +219,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
             early_stopping=bool(stops),
             n_iter_no_change=int(self.n_iter_no_change),
             device=str(self.device),
-            dtype=str(X.dtype) if self.dtype == "auto" else self.dtype,
+            dtype=float_type(X) if self.dtype == "auto" else self.dtype,
             n_threads=self.n_threads,
             fast_step=self.fast_step if self.fast_step == "auto" else bool(self.fast_step),
             verbose=self.verbose,

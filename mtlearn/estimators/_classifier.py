@@ -254,7 +254,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind; a matrix of 0 and 1 is multilabel.
@@ -324,7 +324,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any kind; a matrix of 0 and 1 is multilabel.
@@ -368,7 +368,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
 
         Returns
@@ -385,7 +385,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
 
         Returns
@@ -402,7 +402,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels.

@@ -14,7 +14,7 @@ from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._sklearn import validate_parameter_constraints
-from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn._typing import Array, ArrayLike, SampleWeight, Spec
 from mtlearn._validation import naming
 from mtlearn.estimators._continuing import (
     check_known_labels,
@@ -33,6 +33,7 @@ from mtlearn.estimators._state import FittedState
 from mtlearn.estimators._task_callbacks import CallbackSupportMixin, TaskCallbacks
 from mtlearn.estimators._validation import hold_out
 from mtlearn.heads import Classification, Head
+from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 from mtlearn.trunks import Trunk, as_trunk
 
@@ -52,10 +53,11 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
     early_stopping: bool | str
     callbacks: Callbacks
     warm_start: bool
+    _spec: Spec
 
     @abstractmethod
     def _make_recipe(
-        self, X: Array, loss_weights: Mapping[str, float], *, is_validated: bool
+        self, X: Array | Inputs, loss_weights: Mapping[str, float], *, is_validated: bool
     ) -> Recipe:
         """Return how to train, by the parameters."""
 
@@ -114,6 +116,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     recipe,
                     kept["trunk_"],
                     parts,
+                    self._spec,
                     training,
                     held,
                     main_output,
@@ -166,6 +169,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     recipe,
                     kept["trunk_"],
                     parts,
+                    self._spec,
                     rows,
                     callbacks=copy_callbacks(self.callbacks),
                     before=before,
@@ -180,7 +184,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         y: Targets,
         heads: Mapping[str, Head] | None,
         before: Trained | None,
-    ) -> tuple[Array, dict[str, Head]]:
+    ) -> tuple[Array | Inputs, dict[str, Head]]:
         """Return the checked rows, and the heads: new ones, or those of the run before."""
         values = self._check_X(X, reset=before is None)
         self._check_rows(values, y)
@@ -199,7 +203,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
 
     def _find_recipe(
         self,
-        X: Array,
+        X: Array | Inputs,
         heads: Mapping[str, Head],
         before: Trained | None,
         *,

@@ -275,7 +275,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : Targets, dict of array-like, DataFrame or array-like
             The targets by name. An array is one target named ``"y"``.
@@ -343,7 +343,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : Targets, dict of array-like, DataFrame or array-like
             The targets by name, all of them in each call; missing labels are
@@ -382,7 +382,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         outputs : list of str, default=None
             Which outputs, in which order; None for all. Only their heads are computed.
@@ -399,7 +399,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         outputs : list of str, default=None
             Which outputs, in which order; None for all.
@@ -420,7 +420,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : Targets, dict of array-like, DataFrame or array-like
             The targets by name.
@@ -443,7 +443,7 @@ class MultiOutputNet(BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : Targets, dict of array-like, DataFrame or array-like
             The targets by name.

@@ -7,13 +7,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mtlearn._arrays import column_types, is_frame
+from mtlearn._arrays import is_frame
 from mtlearn._engine._data import Rows
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._predict import embeddings, raw_outputs
 from mtlearn._engine._recipe import DTYPES, Recipe
-from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn._typing import Array, ArrayLike, SampleWeight, Spec
 from mtlearn._validation import check_known, naming
+from mtlearn.estimators._inputs import check_inputs, refuse_dates
 from mtlearn.estimators._outputs import (
     check_columns,
     check_not_lazy,
@@ -23,6 +24,7 @@ from mtlearn.estimators._outputs import (
 )
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import ClassHead, Head
+from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 
 __all__ = ["Predictions"]
@@ -36,13 +38,14 @@ class Predictions(BaseEstimator):
     heads_: dict[str, Head]
     module_: MultiOutputModule
     _recipe: Recipe
+    _spec: Spec
 
     def embed(self, X: ArrayLike, at: str | None = None) -> Array:
         """Return what the trunk makes of the rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         at : str, default=None
             The name of the trunk's tensor; None for the only one.
@@ -137,7 +140,7 @@ class Predictions(BaseEstimator):
 
     def _find_rows(
         self,
-        X: Array,
+        X: Array | Inputs,
         y: Targets,
         heads: Mapping[str, Head],
         sample_weight: SampleWeight,
@@ -166,14 +169,40 @@ class Predictions(BaseEstimator):
         check_columns(held.targets, rows.targets, self._owner)
         return held
 
-    def _check_X(self, X: ArrayLike, *, reset: bool) -> Array:
+    def _check_X(self, X: Any, *, reset: bool) -> Array | Inputs:
+        if isinstance(X, Mapping):
+            return self._check_inputs(X, reset=reset)
         if not isinstance(X, np.ndarray) or X.dtype.kind not in "biuf":
             check_not_lazy(X, f"{self._owner}: `X`")
-            _refuse_dates(X, self._owner)
+            refuse_dates(X, self._owner)
+        if not reset and isinstance(self._spec, dict):
+            raise TypeError(
+                f"{self._owner}: `X` must be a dict of the inputs of fit, {list(self._spec)}. Got "
+                f"{type(X).__name__}."
+            )
         rows = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+        if reset:
+            self._spec = rows.shape[1]
         return rows.copy() if min(rows.strides) < 0 else rows  # torch takes no negative strides
 
-    def _check_rows(self, X: Array, y: Targets) -> None:
+    def _check_inputs(self, X: Mapping[str, Any], *, reset: bool) -> Inputs:
+        """Return the checked inputs of a dict."""
+        before = None
+        if not reset:
+            before = self._spec
+            if not isinstance(before, dict):
+                raise TypeError(
+                    f"{self._owner}: `X` must be a table of {before} columns, as in fit. Got a "
+                    f"dict of {list(X)}."
+                )
+        inputs, spec = check_inputs(X, self._owner, before)
+        if reset:
+            self._spec = spec
+            for of_table in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(of_table, None)
+        return inputs
+
+    def _check_rows(self, X: Array | Inputs, y: Targets) -> None:
         if len(y) != len(X):
             raise ValueError(
                 f"{self._owner}: `y` must have as many rows as X, {len(X)}. Got {len(y)} rows of "
@@ -192,18 +221,6 @@ class Predictions(BaseEstimator):
     @property
     def _owner(self) -> str:
         return type(self).__name__
-
-
-def _refuse_dates(X: Any, owner: str) -> None:
-    """Raise a TypeError for dates and durations, which would be taken for huge numbers."""
-    types = column_types(X) if is_frame(X) else [("X", getattr(X, "dtype", ""))]
-    kinds = ("date", "time", "duration")  # how all libraries' names of such types begin
-    dates = [name for name, dtype in types if str(dtype).lower().startswith(kinds)]
-    if dates:
-        raise TypeError(
-            f"{owner}: `X` must hold numbers. Got dates, times or durations in {dates}; make "
-            f"numbers of them first, for example with a ColumnTransformer."
-        )
 
 
 def _weights_of(

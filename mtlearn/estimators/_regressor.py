@@ -170,7 +170,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Numbers.
@@ -236,7 +236,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Numbers.
@@ -273,7 +273,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
 
         Returns
@@ -288,7 +288,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Numbers.

@@ -15,7 +15,7 @@ from mtlearn._engine._net import Net
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._resume import load_training_state, training_state
 from mtlearn._engine._train import Trained, undone_on_failure
-from mtlearn._typing import Array
+from mtlearn._typing import Array, Spec
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
@@ -39,6 +39,7 @@ class FittedState(BaseEstimator):
     n_iter_: int
     best_epoch_: int
     n_features_in_: int
+    _spec: Spec
     _recipe: Recipe
     _continues: bool
     _dropped: list[str]
@@ -75,7 +76,7 @@ class FittedState(BaseEstimator):
         super().__setstate__(state)
         if weights is not None:
             self._recipe = self._recipe.on_this_machine()
-            module = self._recipe.build(self.trunk_, self.heads_, self.n_features_in_)
+            module = self._recipe.build(self.trunk_, self.heads_, self._spec)
             with torch.no_grad():
                 for name, tensor in all_tensors(module).items():
                     tensor.copy_(torch.tensor(weights[name]))

@@ -4,16 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from mtlearn._arrays import is_frame
+from mtlearn._named_rows import NamedRows
+from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 
-__all__ = ["as_rows", "by_name", "rows_in"]
+__all__ = ["as_inputs", "as_rows", "by_name", "rows_in"]
 
 
 def as_rows(value: Any) -> Any:
     """Return a plain dict as Targets, which scikit-learn can divide by rows; all else as it is."""
-    if isinstance(value, Mapping) and not isinstance(value, Targets):
+    if isinstance(value, Mapping) and not isinstance(value, NamedRows):
         return Targets(value)
     return value
+
+
+def as_inputs(X: Any) -> Any:
+    """Return a plain dict of inputs as Inputs, all else as it is."""
+    if isinstance(X, Mapping) and not isinstance(X, NamedRows):
+        return Inputs(X)
+    return X
 
 
 def rows_in(params: Mapping[str, Any] | None) -> dict[str, Any]:

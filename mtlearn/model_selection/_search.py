@@ -5,7 +5,7 @@ from typing import Any, Self
 from sklearn import model_selection
 from sklearn.base import BaseEstimator
 
-from mtlearn.model_selection._rows import as_rows, rows_in
+from mtlearn.model_selection._rows import as_inputs, as_rows, rows_in
 
 __all__ = ["GridSearchCV", "RandomizedSearchCV"]
 
@@ -14,11 +14,11 @@ class _TakesDicts(BaseEstimator):
     """Lets a search divide plain dicts by rows."""
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Run the search; `y`, and any parameter of ``fit``, may be a dict of arrays by name.
+        """Run the search; `X`, `y` and any parameter of ``fit`` may be a dict of arrays by name.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : dict of array-like, Targets or array-like, default=None
             The targets.
@@ -30,7 +30,7 @@ class _TakesDicts(BaseEstimator):
         Self
             The fitted search.
         """
-        return super().fit(X, as_rows(y), **rows_in(params))  # pyright: ignore[reportAttributeAccessIssue]
+        return super().fit(as_inputs(X), as_rows(y), **rows_in(params))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class GridSearchCV(_TakesDicts, model_selection.GridSearchCV):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mtlearn._sklearn import StrOptions
 from mtlearn.estimators import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
 from mtlearn.model_selection._fold_memory import FoldMemory
-from mtlearn.model_selection._rows import as_rows, rows_in
+from mtlearn.model_selection._rows import as_inputs, as_rows, rows_in
 from mtlearn.model_selection._search import GridSearchCV
 from mtlearn.model_selection._stacking_backend import StackingBackend
 
@@ -73,11 +73,11 @@ class StackedGridSearchCV(GridSearchCV):
     }
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Run the search; `y`, and any parameter of ``fit``, may be a dict of arrays by name.
+        """Run the search; `X`, `y` and any parameter of ``fit`` may be a dict of arrays by name.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : dict of array-like, Targets or array-like, default=None
             The targets.
@@ -89,7 +89,7 @@ class StackedGridSearchCV(GridSearchCV):
         Self
             The fitted search.
         """
-        y, params = as_rows(y), rows_in(params)
+        X, y, params = as_inputs(X), as_rows(y), rows_in(params)
         estimator = self.estimator
         if not _has_net(estimator):
             return self._run(estimator, X, y, params)

@@ -8,7 +8,7 @@ from sklearn import model_selection
 from mtlearn._arrays import is_frame
 from mtlearn._sklearn import safe_indexing
 from mtlearn._typing import Array
-from mtlearn.model_selection._rows import as_rows, rows_in
+from mtlearn.model_selection._rows import as_inputs, as_rows, rows_in
 from mtlearn.targets import Targets
 
 __all__ = [
@@ -25,8 +25,8 @@ def train_test_split(*arrays: Any, **options: Any) -> list[Any]:
 
     Parameters
     ----------
-    *arrays : array-like, Targets or dict of array-like
-        What to split; dicts become Targets.
+    *arrays : array-like, Targets, Inputs or dict of array-like
+        What to split; plain dicts become Targets.
     **options : Any
         What :func:`sklearn.model_selection.train_test_split` takes.
 
@@ -56,7 +56,7 @@ def cross_validate(
     ----------
     estimator : estimator
         What to fit.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
         The rows.
     y : dict of array-like, Targets or array-like, default=None
         The targets.
@@ -81,7 +81,7 @@ def cross_validate(
     3
     """
     return model_selection.cross_validate(
-        estimator, X, as_rows(y), params=rows_in(params), **options
+        estimator, as_inputs(X), as_rows(y), params=rows_in(params), **options
     )
 
 
@@ -94,7 +94,7 @@ def cross_val_score(
     ----------
     estimator : estimator
         What to fit.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
         The rows.
     y : dict of array-like, Targets or array-like, default=None
         The targets.
@@ -120,7 +120,7 @@ def cross_val_score(
     (3,)
     """
     return model_selection.cross_val_score(
-        estimator, X, as_rows(y), params=rows_in(params), **options
+        estimator, as_inputs(X), as_rows(y), params=rows_in(params), **options
     )
 
 
@@ -133,7 +133,7 @@ def learning_curve(
     ----------
     estimator : estimator
         What to fit.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
         The rows.
     y : dict of array-like, Targets or array-like, default=None
         The targets.
@@ -160,7 +160,7 @@ def learning_curve(
     [10, 40]
     """
     return model_selection.learning_curve(
-        estimator, X, as_rows(y), params=rows_in(params), **options
+        estimator, as_inputs(X), as_rows(y), params=rows_in(params), **options
     )
 
 
@@ -183,7 +183,7 @@ def cross_val_predict(
     ----------
     estimator : estimator
         What to fit.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
         The rows.
     y : dict of array-like, Targets or array-like, default=None
         The targets.
@@ -217,6 +217,7 @@ def cross_val_predict(
     >>> cross_val_predict(net, X, y, cv=3, method="predict_proba")["kind"].shape
     (60, 2)
     """
+    X = as_inputs(X)
     y = Targets.from_frame(y) if method == "predict_proba" and is_frame(y) else as_rows(y)
     if method != "predict_proba" or not isinstance(y, Targets):
         return model_selection.cross_val_predict(

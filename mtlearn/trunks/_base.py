@@ -1,6 +1,7 @@
 """What every trunk does: build the torch module that all outputs share."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import nn
 
@@ -20,5 +21,17 @@ class Trunk(Part, ABC):
     """
 
     @abstractmethod
-    def build(self, n_features: int) -> nn.Module:
-        """Return a new torch module for rows of `n_features`; torch's seed is already set."""
+    def build(self, n_features: Any) -> nn.Module:
+        """Return a new torch module; torch's seed is already set.
+
+        Parameters
+        ----------
+        n_features : int or dict of str to tuple of int
+            The number of columns of X, or the shape of a row of each of its inputs. The module
+            then takes a dict of tensors.
+
+        Returns
+        -------
+        torch.nn.Module
+            The module.
+        """

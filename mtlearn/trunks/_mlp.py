@@ -62,8 +62,13 @@ class MLP(Trunk):
         self.dropout = dropout
         self.normalization = normalization
 
-    def build(self, n_features: int) -> nn.Module:
+    def build(self, n_features: Any) -> nn.Module:
         """Return the stack; shape (n_samples, n_features) to (n_samples, last size)."""
+        if not isinstance(n_features, int):
+            raise TypeError(
+                f"`trunk` MLP takes one table. Got the inputs {list(n_features)}; pass a module "
+                f"that takes a dict of them, or one table as X."
+            )
         return nn.Sequential(
             *dense(
                 n_features,

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -21,7 +22,8 @@ class ModuleTrunk(Trunk):
         An instance is a template: it is copied and trained from the weights it holds. A callable
         (a class of modules, a function) makes the module, and is the way to fresh weights for
         every ``random_state``. It is called with the number of features if its first argument
-        has no default or is called ``n_features``, else without arguments.
+        has no default or is called ``n_features``, else without arguments. Of a dict X it gets
+        the shape of a row of each input, as a dict, and the module gets a dict of tensors.
 
     See Also
     --------
@@ -38,7 +40,7 @@ class ModuleTrunk(Trunk):
     def __init__(self, module: nn.Module | Callable[..., nn.Module]) -> None:
         self.module = module
 
-    def build(self, n_features: int) -> nn.Module:
+    def build(self, n_features: Any) -> nn.Module:
         """Return a copy of the template, or what the callable makes."""
         if isinstance(self.module, nn.Module):
             return copy.deepcopy(self.module)

@@ -1,0 +1,88 @@
+"""The part that makes vectors of ids."""
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mtlearn._sklearn import Interval
+from mtlearn.trunks._base import Trunk
+
+__all__ = ["Embedding"]
+
+
+class Embedding(Trunk):
+    r"""A vector for each id, learned.
+
+    Shape: ids (n_samples, \*shape) to (n_samples, \*shape, n_units).
+
+    Parameters
+    ----------
+    n_ids : int
+        The number of ids, 0 to ``n_ids - 1``.
+    n_units : int
+        The length of a vector.
+    padding_id : int or None, default=0
+        The id of padding, whose vector is 0 and stays so; None for none.
+    unknown_id : int, default=1
+        The id that those outside the range are taken for.
+
+    See Also
+    --------
+    mtlearn.trunks.Recurrent : Reads sequences of vectors.
+
+    References
+    ----------
+    Bengio et al., "A Neural Probabilistic Language Model", 2003.
+
+    Examples
+    --------
+    >>> from mtlearn.trunks import Embedding
+    >>> Embedding(10_000, 512).build((100,))
+    IdEmbedding(10000, 512, padding_idx=0)
+    """
+
+    takes_integers: ClassVar[bool] = True
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_ids": [Interval(Integral, 1, None, closed="left")],
+        "n_units": [Interval(Integral, 1, None, closed="left")],
+        "padding_id": [Interval(Integral, 0, None, closed="left"), None],
+        "unknown_id": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self, n_ids: int, n_units: int, padding_id: int | None = 0, unknown_id: int = 1
+    ) -> None:
+        self.n_ids = n_ids
+        self.n_units = n_units
+        self.padding_id = padding_id
+        self.unknown_id = unknown_id
+
+    def build(self, n_features: Any) -> nn.Module:  # noqa: ARG002
+        r"""Return the table of vectors; shape (n_samples, \*shape) to (..., n_units)."""
+        for name in ("padding_id", "unknown_id"):
+            value = getattr(self, name)
+            if (
+                value is not None
+                and value >= self.n_ids
+                and not (name == "unknown_id" and value == 1)
+            ):
+                raise ValueError(
+                    f"`{name}` of Embedding must be below `n_ids`, {self.n_ids}. Got {value}."
+                )
+        return IdEmbedding(self.n_ids, self.n_units, self.padding_id, self.unknown_id)
+
+
+class IdEmbedding(nn.Embedding):
+    """torch's Embedding, with an id for those outside the range."""
+
+    def __init__(self, n_ids: int, n_units: int, padding_id: int | None, unknown_id: int) -> None:
+        super().__init__(n_ids, n_units, padding_idx=padding_id)
+        self.unknown_id = min(unknown_id, n_ids - 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        ids = input.long()
+        known = (ids >= 0) & (ids < self.num_embeddings)
+        return super().forward(torch.where(known, ids, self.unknown_id))

@@ -1,0 +1,343 @@
+"""The trunk for networks with several inputs, branches and merges."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar, Self, TypeAlias
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from mtlearn._random import part_seed, seeded
+from mtlearn._validation import check_known, naming
+from mtlearn.trunks._base import Trunk
+from mtlearn.trunks._module import as_trunk
+
+__all__ = ["Graph"]
+
+TABLE = "X"
+Stage: TypeAlias = tuple[str, Any, str | Sequence[str]]
+
+
+class Graph(Trunk):
+    """Stages that take inputs, or what other stages make of them.
+
+    Shape: a dict of the inputs' shapes to a dict of (n_samples, n_units), one per stage whose rows
+    have one axis. Heads attach to stages by name, at any depth: ``Classification(at="lstm")``.
+
+    Parameters
+    ----------
+    stages : list of (name, part, inputs)
+        The parts by name. A part is a trunk, a torch module or a callable that makes one, or how
+        to merge: ``"concatenate"``, ``"add"`` or ``"multiply"``. Its inputs are the name of an
+        input of X or of another stage, or a list of names, which are concatenated unless the part
+        merges them itself. A table X has the name ``"X"``. The order of the stages is free, and
+        changes nothing.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: for names that are taken twice or unknown, cycles, inputs of X that no stage
+        takes, stages that nothing takes and no head can take, and shapes that do not go together.
+
+    See Also
+    --------
+    mtlearn.Inputs : Several inputs as X.
+
+    Notes
+    -----
+    Where not all outputs are predicted, only the stages are computed that these need. Each stage's
+    first weights are drawn from a seed of its own.
+
+    References
+    ----------
+    The form is that of scikit-learn's ColumnTransformer; the networks are those of Keras's
+    functional interface (Chollet et al., 2015).
+
+    Examples
+    --------
+    >>> from mtlearn.trunks import MLP, Embedding, Graph, Recurrent
+    >>> graph = Graph([
+    ...     ("embed", Embedding(10_000, 512), "main_input"),
+    ...     ("lstm", Recurrent(32), "embed"),
+    ...     ("dense", MLP((64, 64, 64)), ["lstm", "aux_input"])])
+    >>> module = graph.build({"main_input": (100,), "aux_input": (5,)})
+    >>> sum(p.numel() for p in module.parameters())
+    5200640
+    >>> graph.set_params(lstm__n_units=16).get_params()["lstm__n_units"]
+    16
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"stages": [list, tuple]}
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+
+    def build(self, n_features: Any) -> nn.Module:
+        """Return a module that takes a dict of tensors, or the tensor of a table."""
+        is_table = not isinstance(n_features, Mapping)
+        shapes: dict[str, tuple[int, ...]] = (
+            {TABLE: _as_shape(n_features)} if is_table else dict(n_features)
+        )
+        stages = self._checked(list(shapes))
+        seed = torch.initial_seed()
+        modules: dict[str, nn.Module] = {}
+        for name in _in_order(stages):
+            part, inputs = stages[name]
+            with naming(f"Graph: stage {name!r} on {inputs}"), seeded(part_seed(seed, name)):
+                modules[name], shapes[name] = _build_stage(part, [shapes[i] for i in inputs])
+        taken = {i for _, inputs in stages.values() for i in inputs}
+        lost = [n for n in stages if n not in taken and len(shapes[n]) != 1]
+        if lost:
+            raise ValueError(
+                f"Graph: every stage must lead to a head. Nothing takes {lost}, whose rows have "
+                f"the shapes {[shapes[n] for n in lost]}; a head takes rows of one axis."
+            )
+        inputs = {name: names for name, (_, names) in stages.items()}
+        ends = [name for name in modules if len(shapes[name]) == 1]
+        return GraphModule(modules, inputs, ends, is_table)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters, with ``deep`` the stages by name and their parameters too."""
+        params = super().get_params(deep=False)
+        if deep:
+            for name, part, _ in self.stages:
+                params[name] = part
+                if isinstance(part, BaseEstimator):
+                    inner = part.get_params().items()
+                    params |= {f"{name}__{key}": value for key, value in inner}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set the stages, a part by its name, or a parameter of one as ``name__parameter``."""
+        if "stages" in params:
+            self.stages = params.pop("stages")
+        names = [name for name, _, _ in self.stages]
+        check_known(
+            [key.partition("__")[0] for key in params], names, subject="Graph", noun="stage"
+        )
+        whole = {key: value for key, value in params.items() if "__" not in key}
+        self.stages = [(name, whole.get(name, part), takes) for name, part, takes in self.stages]
+        parts = {name: part for name, part, _ in self.stages}
+        for key, value in params.items():
+            name, found, rest = key.partition("__")
+            if found and not isinstance(parts[name], BaseEstimator):
+                raise ValueError(f"Graph: stage {name!r} is no part with parameters. Got {key!r}.")
+            if found:
+                parts[name].set_params(**{rest: value})
+        return self
+
+    def check_params(self) -> None:
+        """Raise for stages that are none, and for bad parameters of parts."""
+        super().check_params()
+        for stage in self.stages:
+            if not isinstance(stage, tuple | list) or len(stage) != 3:
+                raise ValueError(
+                    f"Graph: a stage must be (name, part, inputs). Got {stage!r}; write "
+                    f"('dense', MLP(), 'X')."
+                )
+            if isinstance(stage[1], Trunk):
+                with naming(f"Graph: stage {stage[0]!r}"):
+                    stage[1].check_params()
+
+    def _checked(self, of_X: list[str]) -> dict[str, tuple[Any, list[str]]]:
+        """Return the part and the inputs of each stage."""
+        names = [name for name, _, _ in self.stages]
+        twice = sorted({name for name in names if [*names, *of_X].count(name) > 1})
+        if twice or not names:
+            raise ValueError(
+                f"Graph: stages must have names that are not taken. Got {names or 'no stage'}, "
+                f"beside the inputs {of_X}; {twice} are taken twice."
+            )
+        stages = {}
+        for name, part, inputs in self.stages:
+            if not isinstance(name, str) or not name or "__" in name:
+                raise ValueError(
+                    f"Graph: the name of a stage must be a string without '__'. Got {name!r}."
+                )
+            takes = [inputs] if isinstance(inputs, str) else list(inputs)
+            subject = f"Graph: stage {name!r}"
+            check_known(takes, [*names, *of_X], subject=subject, noun="input or stage")
+            if not takes:
+                raise ValueError(f"{subject} must take an input. Got none.")
+            stages[name] = part, takes
+        unused = [i for i in of_X if all(i not in takes for _, takes in stages.values())]
+        if unused:
+            raise ValueError(
+                f"Graph: some stage must take every input of X. None takes {unused}; leave them "
+                f"out of X, or add a stage."
+            )
+        return stages
+
+
+class GraphModule(nn.Module):
+    r"""The stages of a Graph.
+
+    Shape: a dict of (n_samples, \*shape), or a table, to a dict of (n_samples, n_units).
+
+    Parameters
+    ----------
+    modules : mapping of str to torch.nn.Module
+        The stages in an order in which they can be computed.
+    inputs : mapping of str to list of str
+        What each takes.
+    ends : collection of str
+        The stages that heads can take.
+    is_table : bool
+        Whether X is a tensor.
+
+    Attributes
+    ----------
+    takes_taps : bool
+        That `forward` can be asked for some stages only.
+    default : str or None
+        The stage for heads that name none: the only one that no other takes.
+    """
+
+    takes_taps = True
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        inputs: Mapping[str, Sequence[str]],
+        ends: Collection[str],
+        is_table: bool,
+    ) -> None:
+        super().__init__()
+        self.names = list(modules)
+        self.stages = nn.ModuleList(modules.values())
+        self.inputs = [list(inputs[name]) for name in self.names]
+        self.ends, self.is_table = list(ends), is_table
+        taken = {i for takes in self.inputs for i in takes}
+        last = [name for name in self.ends if name not in taken]
+        self.default = last[0] if len(last) == 1 else None
+
+    def forward(
+        self, X: Tensor | dict[str, Tensor], taps: Collection[str | None] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the tensors of the stages named, by default of all that heads can take."""
+        wanted = [name for name in self.ends if taps is None or name in taps]
+        needed = self._needed(wanted)
+        done: dict[str, Tensor] = {TABLE: X} if isinstance(X, Tensor) else dict(X)
+        for name, module, inputs in zip(self.names, self.stages, self.inputs, strict=True):
+            if name in needed:
+                done[name] = module(*(done[i] for i in inputs))
+        return {name: done[name] for name in wanted}
+
+    def without_others(self, taps: Collection[str | None]) -> "GraphModule":
+        """Return the graph with the stages that some need; they are shared."""
+        ends = [name for name in self.ends if name in taps]
+        needed = self._needed(ends)
+        modules = dict(zip(self.names, self.stages, strict=True))
+        kept = {name: module for name, module in modules.items() if name in needed}
+        inputs = dict(zip(self.names, self.inputs, strict=True))
+        return GraphModule(kept, inputs, ends, self.is_table).train(self.training)
+
+    def _needed(self, names: Collection[str]) -> set[str]:
+        needed = set(names)
+        for name, inputs in reversed(list(zip(self.names, self.inputs, strict=True))):
+            if name in needed:
+                needed.update(inputs)
+        return needed
+
+
+class Merge(nn.Module):
+    """Several tensors as one: side by side, or combined element by element."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        if self.how == "concatenate":
+            dtype = next((t.dtype for t in tensors if t.is_floating_point()), tensors[0].dtype)
+            return torch.cat([t.to(dtype) for t in tensors], -1)
+        merged = tensors[0]
+        for tensor in tensors[1:]:
+            merged = merged + tensor if self.how == "add" else merged * tensor
+        return merged
+
+
+class Merged(nn.Module):
+    """A module on several tensors, which are concatenated."""
+
+    def __init__(self, module: nn.Module, takes_integers: bool) -> None:
+        super().__init__()
+        self.merge, self.module, self.takes_integers = Merge("concatenate"), module, takes_integers
+
+    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+        x = self.merge(first, *others) if others else first
+        if not x.is_floating_point() and not self.takes_integers:
+            x = x.to(next((p.dtype for p in self.parameters()), torch.get_default_dtype()))
+        return self.module(x)
+
+
+def _build_stage(part: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return the module of a stage, and the shape of a row that it returns."""
+    if isinstance(part, str):
+        check_known([part], MERGES, subject="the part", noun="merge")
+        if part != "concatenate" and len(set(shapes)) > 1:
+            raise ValueError(f"to {part}, shapes must be equal. Got {list(shapes)}.")
+        module: nn.Module = Merge(part)
+    else:
+        if len(shapes) > 1:
+            _check_concatenable(shapes)
+        joined = shapes[0]
+        if joined:
+            joined = (*joined[:-1], sum(shape[-1] for shape in shapes))
+        trunk = as_trunk(part)
+        inner = trunk.build(sum(joined) if len(joined) == 1 else joined)
+        module = Merged(inner, getattr(trunk, "takes_integers", False))
+    if part == "concatenate":
+        _check_concatenable(shapes)
+    module.eval()
+    with torch.no_grad():
+        try:
+            out = module(*(torch.zeros(2, *shape) for shape in shapes))
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(
+                f"it failed on two rows of zeros of the shapes {list(shapes)}. "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(out, Tensor) or len(out) != 2:
+        raise ValueError(
+            f"a stage must return one tensor, a row for each. Got {type(out).__name__}."
+        )
+    return module.train(), tuple(out.shape[1:])
+
+
+MERGES = ("add", "concatenate", "multiply")
+
+
+def _check_concatenable(shapes: Sequence[tuple[int, ...]]) -> None:
+    if len({(len(shape), shape[:-1]) for shape in shapes}) > 1 or not prod(map(len, shapes)):
+        raise ValueError(
+            f"to concatenate, shapes must be equal but for the last axis. Got {list(shapes)}."
+        )
+
+
+def _in_order(stages: Mapping[str, tuple[Any, Sequence[str]]]) -> Iterator[str]:
+    """Yield the stages by name, each after those it takes."""
+    done: set[str] = set()
+    left = sorted(stages)
+    while left:
+        ready = [n for n in left if all(i in done or i not in stages for i in stages[n][1])]
+        if not ready:
+            raise ValueError(f"Graph: stages must not wait for each other. {_cycle(stages, left)}.")
+        yield from ready
+        done.update(ready)
+        left = [name for name in left if name not in done]
+
+
+def _cycle(stages: Mapping[str, tuple[Any, Sequence[str]]], left: Sequence[str]) -> str:
+    """Return a path through stages that leads back to its beginning."""
+    path = [left[0]]
+    while True:
+        following = next(i for i in stages[path[-1]][1] if i in left)
+        if following in path:
+            return " -> ".join([*path[path.index(following) :], following][::-1])
+        path.append(following)
+
+
+def _as_shape(n_features: int | Sequence[int]) -> tuple[int, ...]:
+    return (n_features,) if isinstance(n_features, int) else tuple(n_features)

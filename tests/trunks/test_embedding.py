@@ -1,0 +1,46 @@
+import pytest
+import torch
+from sklearn.base import clone
+
+from mtlearn.trunks import Embedding
+
+
+def test_each_id_has_its_vector():
+    module = Embedding(7, 3).build((4,))
+    ids = torch.tensor([[1, 2, 6, 0], [5, 5, 3, 1]])
+    found = module(ids)
+    assert found.shape == (2, 4, 3)
+    for i in range(2):
+        for j in range(4):
+            assert torch.equal(found[i, j], module.weight[ids[i, j]])
+
+
+def test_single_ids_become_rows():
+    assert Embedding(7, 3).build(())(torch.tensor([1, 2])).shape == (2, 3)
+
+
+def test_padding_is_zero_and_learns_nothing():
+    module = Embedding(5, 2).build((3,))
+    module(torch.tensor([[0, 1, 0]])).sum().backward()
+    assert not module.weight[0].any()
+    assert not module.weight.grad[0].any()
+    assert module.weight.grad[1].all()
+    unpadded = Embedding(5, 2, padding_id=None).build((3,))
+    unpadded(torch.tensor([[0, 1, 0]])).sum().backward()
+    assert unpadded.weight.grad[0].all()
+
+
+@pytest.mark.parametrize("unknown", [1, 4])
+def test_ids_outside_the_range_are_the_unknown_one(unknown):
+    module = Embedding(5, 2, unknown_id=unknown).build((3,))
+    found = module(torch.tensor([[-1, 5, 10**9]]))
+    assert torch.equal(found, module.weight[unknown].expand(1, 3, 2))
+
+
+def test_parameters_are_checked_and_cloned():
+    part = Embedding(5, 2, padding_id=None)
+    assert clone(part).get_params() == part.get_params()
+    with pytest.raises(ValueError, match="'n_ids' parameter of Embedding"):
+        Embedding(0, 2).check_params()
+    with pytest.raises(ValueError, match="`padding_id` of Embedding must be below `n_ids`, 5"):
+        Embedding(5, 2, padding_id=5).build((3,))
