@@ -5,7 +5,13 @@ import re
 
 import pytest
 
-PACKAGES = ["mtlearn", "mtlearn.exceptions", "mtlearn.heads", "mtlearn.trunks"]
+PACKAGES = [
+    "mtlearn",
+    "mtlearn.exceptions",
+    "mtlearn.heads",
+    "mtlearn.preprocessing",
+    "mtlearn.trunks",
+]
 
 
 def documented(obj):
