@@ -1,10 +1,24 @@
 """Trunks: the part of the network that all outputs share."""
 
 from mtlearn.trunks._base import Trunk
+from mtlearn.trunks._convolution import Convolution
 from mtlearn.trunks._embedding import Embedding
 from mtlearn.trunks._graph import Graph
+from mtlearn.trunks._inception import Inception
 from mtlearn.trunks._mlp import MLP
 from mtlearn.trunks._module import ModuleTrunk, as_trunk
+from mtlearn.trunks._pool import Pool
 from mtlearn.trunks._recurrent import Recurrent
 
-__all__ = ["MLP", "Embedding", "Graph", "ModuleTrunk", "Recurrent", "Trunk", "as_trunk"]
+__all__ = [
+    "MLP",
+    "Convolution",
+    "Embedding",
+    "Graph",
+    "Inception",
+    "ModuleTrunk",
+    "Pool",
+    "Recurrent",
+    "Trunk",
+    "as_trunk",
+]
