@@ -9,6 +9,7 @@ from mtlearn.trunks._mlp import MLP
 from mtlearn.trunks._module import ModuleTrunk, as_trunk
 from mtlearn.trunks._pool import Pool
 from mtlearn.trunks._recurrent import Recurrent
+from mtlearn.trunks._transformer import Transformer
 
 __all__ = [
     "MLP",
@@ -19,6 +20,7 @@ __all__ = [
     "ModuleTrunk",
     "Pool",
     "Recurrent",
+    "Transformer",
     "Trunk",
     "as_trunk",
 ]
