@@ -170,7 +170,7 @@ class Predictions(BaseEstimator):
         return held
 
     def _check_X(self, X: Any, *, reset: bool) -> Array | Inputs:
-        if isinstance(X, Mapping):
+        if isinstance(X, Mapping) and not hasattr(X, "tocsr"):  # some sparse ones are dicts
             return self._check_inputs(X, reset=reset)
         if not isinstance(X, np.ndarray) or X.dtype.kind not in "biuf":
             check_not_lazy(X, f"{self._owner}: `X`")

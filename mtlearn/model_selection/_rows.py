@@ -20,7 +20,8 @@ def as_rows(value: Any) -> Any:
 
 def as_inputs(X: Any) -> Any:
     """Return a plain dict of inputs as Inputs, all else as it is."""
-    if isinstance(X, Mapping) and not isinstance(X, NamedRows):
+    is_sparse = hasattr(X, "tocsr")  # some of them are dicts
+    if isinstance(X, Mapping) and not is_sparse and not isinstance(X, NamedRows):
         return Inputs(X)
     return X
 

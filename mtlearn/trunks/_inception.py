@@ -22,10 +22,18 @@ class Inception(Trunk):
 
     Parameters
     ----------
-    n_1x1, n_3x3, n_5x5, n_pool : int, default=8, 16, 4, 4
-        The numbers of channels of each kind.
-    n_3x3_reduced, n_5x5_reduced : int, default=8, 4
-        How many channels the convolutions of sizes 3 and 5 are on.
+    n_1x1 : int, default=8
+        The number of channels of the convolution of size 1.
+    n_3x3 : int, default=16
+        The number of channels of the convolution of size 3.
+    n_5x5 : int, default=4
+        The number of channels of the convolution of size 5.
+    n_pool : int, default=4
+        The number of channels of the pooling.
+    n_3x3_reduced : int, default=8
+        How many channels the convolution of size 3 is on.
+    n_5x5_reduced : int, default=4
+        How many channels the convolution of size 5 is on.
 
     References
     ----------

@@ -47,7 +47,9 @@ def make_heads(normalize=True):
 def run(recipe=None, heads=None, trunk=None, weights=None):
     heads = heads or make_heads()
     weights = weights or {name: np.ones(N) for name in Y}
-    return train(recipe or make_recipe(), trunk or MLP((4,)), heads, X.shape[1], Rows(X, Y, weights))
+    return train(
+        recipe or make_recipe(), trunk or MLP((4,)), heads, X.shape[1], Rows(X, Y, weights)
+    )
 
 
 def test_heads_with_weight_and_something_to_learn_are_trained():

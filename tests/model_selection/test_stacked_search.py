@@ -327,8 +327,12 @@ def test_an_interrupt_ends_the_search_and_every_fit(monkeypatch):
 
 
 def test_an_interrupt_ends_fits_that_are_not_stacked(monkeypatch):
+    timers = []
+
     def interrupt(*_args):
-        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+        if not timers:
+            timers.append(threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]))
+            timers[0].start()
 
     monkeypatch.setattr("mtlearn._engine._optimizers.refuse_lbfgs", interrupt)
     monkeypatch.setattr("mtlearn._engine._make_net.refuse_lbfgs", interrupt)
