@@ -1268,7 +1268,7 @@ print("watched", "val_loss" in net.history_[0])
     not Path("/proc/self/status").is_file(), reason="the memory is read from /proc/self/status"
 )
 def test_mapped_rows_are_never_copied(tmp_path):
-    path, extra = tmp_path / "rows.dat", 50 * 2**20
+    path, extra = tmp_path / "rows.dat", 80 * 2**20  # allocators take up to 50 MB of it
     n_features = 1000
     n_rows = 1000 * -(-10 * extra // (1000 * 4 * n_features))
     rows = np.memmap(path, np.float32, "w+", shape=(n_rows, n_features))  # a sparse file
