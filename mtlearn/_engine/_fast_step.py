@@ -128,18 +128,21 @@ class FastStep:
         data = batches.dataset
         per_row = self._passes.n_numbers_per_row + data.n_numbers_per_row
         at_once = max(1, NUMBERS_AT_ONCE // (per_row * batches.batch_size))
-        terms, sizes = [], []
+        sizes: list[int] = []
+        n_terms = len(self._objective.names) + 1
+        # One tensor from the beginning: small ones between large ones would scatter the memory.
+        terms = self._flat.values.new_empty(-(-len(data) // batches.batch_size), n_terms)
         with torch.no_grad():
             for rows, chunk_sizes in batches.in_chunks(at_once if listener is None else 1):
                 if listener is None:
                     found = self._chunk(data, rows, chunk_sizes, stops)
                 else:
                     found = self._watched_batch(data[rows], chunk_sizes, listener)
-                terms.append(found)
+                terms[len(sizes) : len(sizes) + len(found)] = found
                 sizes += chunk_sizes[: len(found)]
                 if stops():
                     break
-        return torch.cat(terms), sizes
+        return terms[: len(sizes)], sizes
 
     def _chunk(
         self,
