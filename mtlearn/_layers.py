@@ -1,11 +1,11 @@
 """The torch layers that trunks and heads share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "Squeeze", "dense"]
+__all__ = ["ACTIVATIONS", "NORMALIZATIONS", "Dropout", "NamedLayers", "Squeeze", "dense"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -73,6 +73,62 @@ class Squeeze(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.squeeze(-1)
+
+
+class NamedLayers(nn.Sequential):
+    r"""Layers one after the other, with names for the outputs of some.
+
+    Its parameters have the names that they have in a plain Sequential.
+
+    Shape: (n_samples, \*shape) to a dict of (n_samples, n_units).
+
+    Parameters
+    ----------
+    layers : sequence of torch.nn.Module
+        The layers in their order.
+    ends : mapping of str to int
+        How many layers come before each output, in their order.
+
+    Attributes
+    ----------
+    takes_taps : bool
+        That `forward` can be asked for some outputs only.
+    default : str
+        The output for heads that name none: the last.
+    """
+
+    takes_taps = True
+
+    def __init__(self, layers: Sequence[nn.Module], ends: Mapping[str, int]) -> None:
+        super().__init__(*layers)
+        self.ends = dict(ends)
+        self.default = list(ends)[-1]
+
+    @property
+    def blocks(self) -> dict[str, nn.Sequential]:
+        """The layers between one output and the next, by the name of the latter."""
+        starts = [0, *self.ends.values()]
+        pairs = zip(self.ends.items(), starts, strict=False)
+        return {name: nn.Sequential(*list(self)[start:end]) for (name, end), start in pairs}
+
+    def forward(
+        self, input: Tensor, taps: Collection[str | None] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the outputs named, by default all."""
+        found = {}
+        for name, block in self.without_others(taps).blocks.items():
+            found[name] = input = block(input)
+        return {name: x for name, x in found.items() if taps is None or name in taps}
+
+    def without_others(self, taps: Collection[str | None] | None) -> "NamedLayers":
+        """Return the layers up to the last output that is named; they are shared."""
+        names = list(self.ends)
+        n_kept = max((i for i, n in enumerate(names, 1) if taps is None or n in taps), default=1)
+        if n_kept == len(names):
+            return self
+        ends = {name: self.ends[name] for name in names[:n_kept]}
+        kept = list(self)[: ends[names[n_kept - 1]]]
+        return NamedLayers(kept, ends).train(self.training)
 
 
 def dense(

@@ -17,7 +17,7 @@ from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective
 from mtlearn._engine._passes import Passes
 from mtlearn._engine._update import Update
-from mtlearn._layers import Squeeze
+from mtlearn._layers import NamedLayers, Squeeze
 
 __all__ = ["FastStep", "Listener", "can_be_fast", "without_formula"]
 
@@ -248,7 +248,9 @@ def can_be_fast(module: MultiOutputModule, optimizer: torch.optim.Optimizer) -> 
 
 def without_formula(module: MultiOutputModule, objective: Objective) -> list[str]:
     """Return the types of the layers and losses whose gradients are left to autograd."""
-    layers = [layer for part in (module.trunk, *module.heads) for layer in split(part)]
+    trunk = module.trunk
+    of_trunk = trunk if isinstance(trunk, NamedLayers) else [trunk]
+    layers = [layer for part in (*of_trunk, *module.heads) for layer in split(part)]
     unknown = [layer for layer in layers if not has_formula(layer) and type(layer) is not Squeeze]
     unknown += [loss for loss in objective.losses if loss_kind(loss, 1) is None]
     return sorted({type(layer).__name__ for layer in unknown})

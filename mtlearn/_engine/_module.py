@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlearn._engine._data import Batch
+from mtlearn._engine._joined_taps import JoinedTaps, Tap
 from mtlearn._random import part_seed, seeded
 from mtlearn._typing import Spec
 from mtlearn._validation import check_known, naming
@@ -27,12 +28,12 @@ class MultiOutputModule(nn.Module):
         From features to a tensor, or to a dict of named tensors.
     heads : mapping of str to torch.nn.Module
         From one tensor of the trunk to an output's raw values.
-    taps : mapping of str to (str or None)
+    taps : mapping of str to (str, tuple of str or None)
         The name of the trunk's tensor that each head takes; None for the only one.
     """
 
     def __init__(
-        self, trunk: nn.Module, heads: Mapping[str, nn.Module], taps: Mapping[str, str | None]
+        self, trunk: nn.Module, heads: Mapping[str, nn.Module], taps: Mapping[str, Tap]
     ) -> None:
         super().__init__()
         self.trunk = trunk
@@ -59,7 +60,9 @@ class MultiOutputModule(nn.Module):
         """Return a tensor of the trunk: the one of that name, or the only one."""
         features = self.trunk(X)
         tensors: dict[str | None, Tensor] = (
-            {None: features} if isinstance(features, Tensor) else dict(features)
+            {None: features}
+            if isinstance(features, Tensor)
+            else {name: tensor for name, tensor in features.items() if isinstance(name, str)}
         )
         return tensors[_find_tap("embed: `at`", at, dict.fromkeys(tensors, 0))]
 
@@ -117,16 +120,28 @@ def build_module(
     ValueError
         If the trunk does not return what the heads attach to.
     """
+    build = trunk.build if all(head.at is None for head in heads.values()) else trunk.build_named
     with seeded(part_seed(seed, "trunk")):
         shapes = spec if isinstance(spec, int) else {n: one.shape for n, one in spec.items()}
-        body = trunk.build(shapes).to(dtype)
+        body = build(shapes).to(dtype)
         widths = _dry_run(body, spec, dtype)
-    taps, built = {}, {}
+    taps: dict[str, Tap] = {}
+    built = {}
     for name, head in sorted(heads.items()):
-        at = getattr(body, "default", None) if head.at is None else head.at
-        taps[name] = _find_tap(f"output {name!r}: `at` of the head", at, widths)
+        subject = f"output {name!r}: `at` of the head"
+        if head.at is None or isinstance(head.at, str):
+            at = getattr(body, "default", None) if head.at is None else head.at
+            tap = _find_tap(subject, at, widths)
+            width: int | tuple[int, ...] = widths[tap]
+        else:
+            tap = tuple(str(_find_tap(subject, at, widths)) for at in head.at)
+            width = tuple(widths[part] for part in tap)
+        taps[name] = tap
         with seeded(part_seed(seed, f"head/{name}")):
-            built[name] = head.build(widths[taps[name]]).to(dtype)
+            built[name] = head.build(width).to(dtype)
+    joined = [tap for tap in taps.values() if isinstance(tap, tuple)]
+    if joined:
+        body = JoinedTaps(body, joined)
     if getattr(body, "takes_taps", False):
         body = body.without_others(taps.values())  # pyright: ignore[reportCallIssue]
     return MultiOutputModule(body, built, taps).train()

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from mtlearn._engine._data import Batch
 from mtlearn._engine._flat import Place
 from mtlearn._engine._formulas import Chain, Linear, split
+from mtlearn._engine._joined_taps import Tap
 from mtlearn._engine._module import MultiOutputModule
-from mtlearn._layers import Squeeze
+from mtlearn._layers import NamedLayers, Squeeze
 
-__all__ = ["Block", "NetworkFormulas", "find_blocks"]
+__all__ = ["Block", "NamedChain", "NetworkFormulas", "find_blocks"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Block:
 
     Parameters
     ----------
-    tap : str or None
+    tap : str, tuple of str or None
         The tensor of the trunk that they take.
     heads : sequence of torch.nn.Module
         The layers of each head.
@@ -29,7 +30,7 @@ class Block:
         Whether they are one Linear each, to be multiplied as one.
     """
 
-    tap: str | None
+    tap: Tap
     heads: Sequence[nn.Module]
     joined: bool
 
@@ -37,7 +38,7 @@ class Block:
 def find_blocks(module: MultiOutputModule, order: Sequence[str]) -> list[tuple[Block, list[str]]]:
     """Return blocks with the names of their outputs, which keep the given order inside a block."""
     by_name = dict(zip(module.names, zip(module.taps, module.heads, strict=True), strict=True))
-    together: dict[str | None, list[str]] = {}
+    together: dict[Tap, list[str]] = {}
     blocks = []
     for name in order:
         tap, head = by_name[name]
@@ -48,6 +49,47 @@ def find_blocks(module: MultiOutputModule, order: Sequence[str]) -> list[tuple[B
     for tap, names in together.items():
         blocks.append((Block(tap, [by_name[name][1] for name in names], joined=True), names))
     return blocks
+
+
+class NamedChain:
+    """The formulas of layers whose outputs have names.
+
+    Parameters
+    ----------
+    trunk : NamedLayers
+        The layers.
+    place : Place
+        Where the values and gradients of parameters are.
+    """
+
+    def __init__(self, trunk: NamedLayers, place: Place) -> None:
+        self._place = place
+        self._layers = trunk.blocks
+        self._chains: dict[str, Chain] = {}
+        self.learns = False
+        for name, layer in self._layers.items():
+            self._chains[name] = Chain(layer, place, needs_input_gradient=self.learns)
+            self.learns = self._chains[name].learns
+
+    def forward(self, x: Any) -> dict[str, Any]:
+        """Return the outputs of all layers."""
+        found = {}
+        for name, chain in self._chains.items():
+            x = found[name] = chain.forward(x)
+        return found
+
+    def backward(self, by_name: Any) -> None:
+        """Write the gradients of the parameters; there is none above the last layer named."""
+        d: Tensor | None = None
+        for name, chain in reversed(self._chains.items()):
+            if name in by_name:
+                d = by_name[name] if d is None else d + by_name[name]
+            if d is not None and chain.learns:
+                d = chain.backward(d)
+            elif chain.learns:
+                learned = (p for p in self._layers[name].parameters() if p.requires_grad)
+                for parameter in learned:
+                    self._place.set_gradient(parameter, None)
 
 
 class NetworkFormulas:
@@ -64,13 +106,17 @@ class NetworkFormulas:
     """
 
     def __init__(self, trunk: nn.Module, blocks: Sequence[Block], place: Place) -> None:
-        self._trunk = Chain(trunk, place, needs_input_gradient=False)
+        self._trunk: Chain | NamedChain = (
+            NamedChain(trunk, place)
+            if isinstance(trunk, NamedLayers)
+            else Chain(trunk, place, needs_input_gradient=False)
+        )
         self._blocks = blocks
         self._heads = [_head_formula(block, place, self._trunk.learns) for block in blocks]
 
     def forward(self, X: Batch) -> list[Tensor]:
         """Return a matrix of raw values for each block; they are not overwritten later."""
-        features = self._trunk.forward(X)
+        features: Any = self._trunk.forward(X)
         self._is_single = isinstance(features, Tensor)
         raw = []
         self._shapes = []
@@ -85,7 +131,7 @@ class NetworkFormulas:
 
         None stands for a block that the loss does not depend on; its heads get no gradient.
         """
-        by_tap: dict[str | None, Tensor] = {}
+        by_tap: dict[Any, Tensor] = {}
         for block, head, d, shape in zip(
             self._blocks, self._heads, gradients, self._shapes, strict=True
         ):

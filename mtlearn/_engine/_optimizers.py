@@ -74,8 +74,9 @@ def find_groups(
     module : MultiOutputModule
         The network.
     groups : mapping of str to mapping of str to Any
-        Settings of the optimizer by part: "trunk", a module inside it such as "trunk.0", or an
-        output. A part has the settings of those that it is inside of too, unless it has its own.
+        Settings of the optimizer by part: "trunk", a module inside it such as "trunk.0" (of a
+        Graph a stage, "trunk.lstm"), or an output. A part has the settings of those that it is
+        inside of too, unless it has its own.
     outputs : collection of str, default=()
         All outputs; those without layers have no parameters.
 
@@ -150,8 +151,18 @@ def frozen(module: MultiOutputModule, groups: Groups) -> Iterator[list[nn.Module
 def _parts(module: MultiOutputModule) -> dict[str, str]:
     """Return the path inside the network of each part that a user can name."""
     outputs = {name: f"heads.{i}" for i, name in enumerate(module.names)}
-    inside = {f"trunk.{name}": f"trunk.{name}" for name, _ in module.trunk.named_modules() if name}
-    return {**outputs, "trunk": "trunk", **inside}
+    named: dict[str, str] = getattr(module.trunk, "part_paths", {})
+    inside = [path for path, _ in module.trunk.named_modules() if path]
+    paths = {path: path for path in inside}
+    if named:
+        paths = {
+            name + path.removeprefix(start): path
+            for name, start in named.items()
+            for path in inside
+            if f"{path}.".startswith(f"{start}.")
+        }
+    of_trunk = {f"trunk.{name}": f"trunk.{path}" for name, path in paths.items()}
+    return {**outputs, "trunk": "trunk", **of_trunk}
 
 
 def _of_most_specific(name: str, rates: Mapping[str, float]) -> float | None:

@@ -108,6 +108,8 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                 if before is None:
                     _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
+                if before is None:
+                    kept["trunk_"].fit(training.X, training.index)
                 callbacks = copy_callbacks(self.callbacks)
                 if task is not None:
                     given = {**kept, "_recipe": recipe}, X, given_y, sample_weight
@@ -165,6 +167,8 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     check_known_labels(rows, parts, recipe)
                 check_classes(parts, classes)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
+                if before is None:
+                    kept["trunk_"].fit(rows.X, rows.index)
                 trained = train(
                     recipe,
                     kept["trunk_"],

@@ -49,12 +49,12 @@ class Head(Part, ABC):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like"],
-        "at": [str, None],
+        "at": [str, list, tuple, None],
         "target": [str, None],
     }
 
     hidden_layer_sizes: Sequence[int]
-    at: str | None
+    at: str | Sequence[str] | None
     target: str | None
 
     raw_shape_: tuple[int, ...]
@@ -141,11 +141,23 @@ class Head(Part, ABC):
             1.0 for perfect predictions.
         """
 
-    def build(self, n_features: int) -> nn.Module:
-        """Return the layers from one layer of the trunk to the raw output.
+    def build(self, n_features: int | Sequence[int]) -> nn.Module:
+        """Return the layers from one layer of the trunk, or several, to the raw output.
 
         Shape: ``(n_samples, n_features)`` to ``(n_samples, *raw_shape_)``.
+
+        Parameters
+        ----------
+        n_features : int or sequence of int
+            The width of the layer that `at` names; of several layers, which come side by side,
+            the width of each.
+
+        Returns
+        -------
+        torch.nn.Module
+            The layers.
         """
+        n_features = n_features if isinstance(n_features, int) else sum(n_features)
         sizes = [int(size) for size in self.hidden_layer_sizes]
         layers = dense(n_features, sizes)
         layers.append(nn.Linear([n_features, *sizes][-1], int(np.prod(self.raw_shape_))))

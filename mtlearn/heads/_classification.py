@@ -41,8 +41,9 @@ class Classification(ClassHead):
         label, as in a fold of a cross-validation. None for the sorted classes of the labels.
     hidden_layer_sizes : array-like of int, default=()
         The sizes of this output's own hidden layers, between the trunk and the raw output.
-    at : str, default=None
-        The name of the trunk's layer to attach to; None for the only one.
+    at : str or list of str, default=None
+        The name of the trunk's layer to attach to, or of several, which are put side by side;
+        None for the only one.
     target : str, default=None
         The name of the target to learn; None for the one of the output's own name.
 
@@ -101,7 +102,7 @@ class Classification(ClassHead):
         label_smoothing: float = 0.0,
         classes: ArrayLike | None = None,
         hidden_layer_sizes: Sequence[int] = (),
-        at: str | None = None,
+        at: str | Sequence[str] | None = None,
         target: str | None = None,
     ) -> None:
         self.class_weight = class_weight

@@ -34,8 +34,9 @@ class MultiLabel(ClassHead):
         The weight of a present label against an absent one; None for 1.
     hidden_layer_sizes : array-like of int, default=()
         The sizes of this output's own hidden layers, between the trunk and the raw output.
-    at : str, default=None
-        The name of the trunk's layer to attach to; None for the only one.
+    at : str or list of str, default=None
+        The name of the trunk's layer to attach to, or of several, which are put side by side;
+        None for the only one.
     target : str, default=None
         The name of the target to learn; None for the one of the output's own name.
 
@@ -85,7 +86,7 @@ class MultiLabel(ClassHead):
         threshold: float | ArrayLike = 0.5,
         pos_weight: float | ArrayLike | None = None,
         hidden_layer_sizes: Sequence[int] = (),
-        at: str | None = None,
+        at: str | Sequence[str] | None = None,
         target: str | None = None,
     ) -> None:
         self.threshold = threshold

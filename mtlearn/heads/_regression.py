@@ -48,8 +48,9 @@ class Regression(Head):
         ``FunctionTransformer(np.log, inverse_func=np.exp)``.
     hidden_layer_sizes : array-like of int, default=()
         The sizes of this output's own hidden layers, between the trunk and the raw output.
-    at : str, default=None
-        The name of the trunk's layer to attach to; None for the only one.
+    at : str or list of str, default=None
+        The name of the trunk's layer to attach to, or of several, which are put side by side;
+        None for the only one.
     target : str, default=None
         The name of the target to learn; None for the one of the output's own name.
 
@@ -110,7 +111,7 @@ class Regression(Head):
         delta: float = 1.0,
         transformer: Any = None,
         hidden_layer_sizes: Sequence[int] = (),
-        at: str | None = None,
+        at: str | Sequence[str] | None = None,
         target: str | None = None,
     ) -> None:
         self.loss = loss

@@ -1,11 +1,13 @@
 """What every trunk does: build the torch module that all outputs share."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
 from mtlearn._params import Part
+from mtlearn._typing import Array
+from mtlearn.inputs import Inputs
 
 __all__ = ["Trunk"]
 
@@ -18,7 +20,26 @@ class Trunk(Part, ABC):
     among named tensors with ``at=``. Their widths are found by a dry run.
 
     Subclasses store their parameters, declare ``_parameter_constraints`` and implement `build`.
+    One that has to know more of the rows than their shape, such as the number of categories, learns
+    it in `fit`; one that has inner layers for heads to attach to implements `build_named`.
     """
+
+    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:  # noqa: ARG002
+        """Learn what `build` needs to know of the training rows; here nothing.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features) or Inputs
+            Rows, as checked arrays.
+        rows : ndarray of shape (n_rows,), default=None
+            Which of them are trained on; None for all. X may be too large to be copied.
+
+        Returns
+        -------
+        Self
+            The trunk, with fitted attributes if there are any.
+        """
+        return self
 
     @abstractmethod
     def build(self, n_features: Any) -> nn.Module:
@@ -35,3 +56,18 @@ class Trunk(Part, ABC):
         torch.nn.Module
             The module.
         """
+
+    def build_named(self, n_features: Any) -> nn.Module:
+        """Return a module that gives its inner layers by name too, for heads that name one.
+
+        Parameters
+        ----------
+        n_features : int or dict of str to tuple of int
+            As for `build`.
+
+        Returns
+        -------
+        torch.nn.Module
+            The module; here that of `build`.
+        """
+        return self.build(n_features)

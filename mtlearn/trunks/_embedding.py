@@ -1,12 +1,15 @@
 """The part that makes vectors of ids."""
 
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mtlearn._sklearn import Interval
+from mtlearn._typing import Array
+from mtlearn.inputs import Inputs
 from mtlearn.trunks._base import Trunk
 
 __all__ = ["Embedding"]
@@ -19,8 +22,9 @@ class Embedding(Trunk):
 
     Parameters
     ----------
-    n_ids : int
-        The number of ids, 0 to ``n_ids - 1``.
+    n_ids : int or None
+        The number of ids, 0 to ``n_ids - 1``; None for as many as the training rows need, where the
+        part takes an input of X.
     n_units : int
         The length of a vector.
     padding_id : int or None, default=0
@@ -28,8 +32,14 @@ class Embedding(Trunk):
     unknown_id : int, default=1
         The id that those outside the range are taken for.
 
+    Attributes
+    ----------
+    n_ids_ : int
+        The largest id of the training rows, plus one; only if `n_ids` is None.
+
     See Also
     --------
+    mtlearn.trunks.CategoryEmbedding : Vectors of the categories of several columns.
     mtlearn.trunks.Recurrent : Reads sequences of vectors.
 
     References
@@ -46,33 +56,42 @@ class Embedding(Trunk):
     takes_integers: ClassVar[bool] = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_ids": [Interval(Integral, 1, None, closed="left")],
+        "n_ids": [Interval(Integral, 1, None, closed="left"), None],
         "n_units": [Interval(Integral, 1, None, closed="left")],
         "padding_id": [Interval(Integral, 0, None, closed="left"), None],
         "unknown_id": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
-        self, n_ids: int, n_units: int, padding_id: int | None = 0, unknown_id: int = 1
+        self, n_ids: int | None, n_units: int, padding_id: int | None = 0, unknown_id: int = 1
     ) -> None:
         self.n_ids = n_ids
         self.n_units = n_units
         self.padding_id = padding_id
         self.unknown_id = unknown_id
 
+    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:
+        """Find the largest id, if it is not given; see `Trunk.fit`."""
+        if self.n_ids is None:
+            ids = X if rows is None else X[rows]
+            assert isinstance(ids, np.ndarray)
+            self.n_ids_ = max(int(ids.max(initial=0)) + 1, 2)
+        return self
+
     def build(self, n_features: Any) -> nn.Module:  # noqa: ARG002
         r"""Return the table of vectors; shape (n_samples, \*shape) to (..., n_units)."""
+        n_ids = getattr(self, "n_ids_", None) if self.n_ids is None else self.n_ids
+        if n_ids is None:
+            raise ValueError(
+                "`n_ids` of Embedding must be given where its ids are no input of X. Got None."
+            )
         for name in ("padding_id", "unknown_id"):
             value = getattr(self, name)
-            if (
-                value is not None
-                and value >= self.n_ids
-                and not (name == "unknown_id" and value == 1)
-            ):
+            if value is not None and value >= n_ids and not (name == "unknown_id" and value == 1):
                 raise ValueError(
-                    f"`{name}` of Embedding must be below `n_ids`, {self.n_ids}. Got {value}."
+                    f"`{name}` of Embedding must be below `n_ids`, {n_ids}. Got {value}."
                 )
-        return IdEmbedding(self.n_ids, self.n_units, self.padding_id, self.unknown_id)
+        return IdEmbedding(n_ids, self.n_units, self.padding_id, self.unknown_id)
 
 
 class IdEmbedding(nn.Embedding):

@@ -1,7 +1,6 @@
 """The trunk for networks with several inputs, branches and merges."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from math import prod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
@@ -9,13 +8,22 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from mtlearn._random import part_seed, seeded
+from mtlearn._typing import Array
 from mtlearn._validation import check_known, naming
+from mtlearn.inputs import Inputs
 from mtlearn.trunks._base import Trunk
+from mtlearn.trunks._graph_module import (
+    MERGES,
+    TABLE,
+    GraphModule,
+    Merge,
+    OnSeveral,
+    check_concatenable,
+)
 from mtlearn.trunks._module import as_trunk
 
 __all__ = ["Graph"]
 
-TABLE = "X"
 Stage: TypeAlias = tuple[str, Any, str | Sequence[str]]
 
 
@@ -29,10 +37,11 @@ class Graph(Trunk):
     ----------
     stages : list of (name, part, inputs)
         The parts by name. A part is a trunk, a torch module or a callable that makes one, or how
-        to merge: ``"concatenate"``, ``"add"`` or ``"multiply"``. Its inputs are the name of an
-        input of X or of another stage, or a list of names, which are concatenated unless the part
-        merges them itself. A table X has the name ``"X"``. The order of the stages is free, and
-        changes nothing.
+        to merge: ``"concatenate"``, ``"add"``, ``"multiply"``, or ``"take"``, which takes steps of
+        a sequence, side by side, at the positions that its second input holds. Its inputs are the
+        name of an input of X or of another stage, or a list of names, which are concatenated
+        unless the part merges them itself. A table X has the name ``"X"``. The order of the stages
+        is free, and changes nothing.
 
     Raises
     ------
@@ -72,6 +81,16 @@ class Graph(Trunk):
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
+
+    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:
+        """Let the parts that take an input of X learn what they need of it; see `Trunk.fit`."""
+        inputs = X if isinstance(X, Inputs) else {TABLE: X}
+        for name, part, takes in self.stages:
+            names = [takes] if isinstance(takes, str) else list(takes)
+            if isinstance(part, Trunk) and len(names) == 1 and names[0] in list(inputs):
+                with naming(f"Graph: stage {name!r}"):
+                    part.fit(inputs[names[0]], rows)
+        return self
 
     def build(self, n_features: Any) -> nn.Module:
         """Return a module that takes a dict of tensors, or the tensor of a table."""
@@ -170,126 +189,20 @@ class Graph(Trunk):
         return stages
 
 
-class GraphModule(nn.Module):
-    r"""The stages of a Graph.
-
-    Shape: a dict of (n_samples, \*shape), or a table, to a dict of (n_samples, n_units).
-
-    Parameters
-    ----------
-    modules : mapping of str to torch.nn.Module
-        The stages in an order in which they can be computed.
-    inputs : mapping of str to list of str
-        What each takes.
-    ends : collection of str
-        The stages that heads can take.
-    is_table : bool
-        Whether X is a tensor.
-
-    Attributes
-    ----------
-    takes_taps : bool
-        That `forward` can be asked for some stages only.
-    default : str or None
-        The stage for heads that name none: the only one that no other takes.
-    """
-
-    takes_taps = True
-
-    def __init__(
-        self,
-        modules: Mapping[str, nn.Module],
-        inputs: Mapping[str, Sequence[str]],
-        ends: Collection[str],
-        is_table: bool,
-    ) -> None:
-        super().__init__()
-        self.names = list(modules)
-        self.stages = nn.ModuleList(modules.values())
-        self.inputs = [list(inputs[name]) for name in self.names]
-        self.ends, self.is_table = list(ends), is_table
-        taken = {i for takes in self.inputs for i in takes}
-        last = [name for name in self.ends if name not in taken]
-        self.default = last[0] if len(last) == 1 else None
-
-    def forward(
-        self, X: Tensor | dict[str, Tensor], taps: Collection[str | None] | None = None
-    ) -> dict[str, Tensor]:
-        """Return the tensors of the stages named, by default of all that heads can take."""
-        wanted = [name for name in self.ends if taps is None or name in taps]
-        needed = self._needed(wanted)
-        done: dict[str, Tensor] = {TABLE: X} if isinstance(X, Tensor) else dict(X)
-        for name, module, inputs in zip(self.names, self.stages, self.inputs, strict=True):
-            if name in needed:
-                done[name] = module(*(done[i] for i in inputs))
-        return {name: done[name] for name in wanted}
-
-    def without_others(self, taps: Collection[str | None]) -> "GraphModule":
-        """Return the graph with the stages that some need; they are shared."""
-        ends = [name for name in self.ends if name in taps]
-        needed = self._needed(ends)
-        modules = dict(zip(self.names, self.stages, strict=True))
-        kept = {name: module for name, module in modules.items() if name in needed}
-        inputs = dict(zip(self.names, self.inputs, strict=True))
-        return GraphModule(kept, inputs, ends, self.is_table).train(self.training)
-
-    def _needed(self, names: Collection[str]) -> set[str]:
-        needed = set(names)
-        for name, inputs in reversed(list(zip(self.names, self.inputs, strict=True))):
-            if name in needed:
-                needed.update(inputs)
-        return needed
-
-
-class Merge(nn.Module):
-    """Several tensors as one: side by side, or combined element by element."""
-
-    def __init__(self, how: str) -> None:
-        super().__init__()
-        self.how = how
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        if self.how == "concatenate":
-            dtype = next((t.dtype for t in tensors if t.is_floating_point()), tensors[0].dtype)
-            return torch.cat([t.to(dtype) for t in tensors], -1)
-        merged = tensors[0]
-        for tensor in tensors[1:]:
-            merged = merged + tensor if self.how == "add" else merged * tensor
-        return merged
-
-
-class Merged(nn.Module):
-    """A module on several tensors, which are concatenated."""
-
-    def __init__(self, module: nn.Module, takes_integers: bool) -> None:
-        super().__init__()
-        self.merge, self.module, self.takes_integers = Merge("concatenate"), module, takes_integers
-
-    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        x = self.merge(first, *others) if others else first
-        if not x.is_floating_point() and not self.takes_integers:
-            x = x.to(next((p.dtype for p in self.parameters()), torch.get_default_dtype()))
-        return self.module(x)
-
-
 def _build_stage(part: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[nn.Module, tuple[int, ...]]:
     """Return the module of a stage, and the shape of a row that it returns."""
     if isinstance(part, str):
         check_known([part], MERGES, subject="the part", noun="merge")
-        if part != "concatenate" and len(set(shapes)) > 1:
-            raise ValueError(f"to {part}, shapes must be equal. Got {list(shapes)}.")
         module: nn.Module = Merge(part)
     else:
         if len(shapes) > 1:
-            _check_concatenable(shapes)
+            check_concatenable(shapes)
         joined = shapes[0]
         if joined:
             joined = (*joined[:-1], sum(shape[-1] for shape in shapes))
         trunk = as_trunk(part)
         inner = trunk.build(sum(joined) if len(joined) == 1 else joined)
-        module = Merged(inner, getattr(trunk, "takes_integers", False))
-    if part == "concatenate":
-        _check_concatenable(shapes)
+        module = OnSeveral(inner, getattr(trunk, "takes_integers", False))
     module.eval()
     with torch.no_grad():
         try:
@@ -304,16 +217,6 @@ def _build_stage(part: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[nn.Modul
             f"a stage must return one tensor, a row for each. Got {type(out).__name__}."
         )
     return module.train(), tuple(out.shape[1:])
-
-
-MERGES = ("add", "concatenate", "multiply")
-
-
-def _check_concatenable(shapes: Sequence[tuple[int, ...]]) -> None:
-    if len({(len(shape), shape[:-1]) for shape in shapes}) > 1 or not prod(map(len, shapes)):
-        raise ValueError(
-            f"to concatenate, shapes must be equal but for the last axis. Got {list(shapes)}."
-        )
 
 
 def _in_order(stages: Mapping[str, tuple[Any, Sequence[str]]]) -> Iterator[str]:

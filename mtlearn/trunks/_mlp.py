@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from mtlearn._layers import ACTIVATIONS, NORMALIZATIONS, dense
+from mtlearn._layers import ACTIVATIONS, NORMALIZATIONS, NamedLayers, dense
 from mtlearn._sklearn import Interval, StrOptions
 from mtlearn.trunks._base import Trunk
 
@@ -15,6 +15,9 @@ __all__ = ["MLP"]
 
 class MLP(Trunk):
     """A stack of dense layers, each normalised, activated and dropped out.
+
+    Shape: (n_samples, n_features) to (n_samples, last size). Heads attach to the last layer, or
+    with ``at="hidden_1"`` to the first, ``at="hidden_2"`` to the second, and so on.
 
     Parameters
     ----------
@@ -30,6 +33,11 @@ class MLP(Trunk):
     See Also
     --------
     mtlearn.MultiOutputNet : Takes a trunk, or any torch module in its place.
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986;
+    Lee et al., "Deeply-Supervised Nets", 2015 (heads at inner layers).
 
     Examples
     --------
@@ -64,17 +72,26 @@ class MLP(Trunk):
 
     def build(self, n_features: Any) -> nn.Module:
         """Return the stack; shape (n_samples, n_features) to (n_samples, last size)."""
+        return nn.Sequential(*self._layers(n_features))
+
+    def build_named(self, n_features: Any) -> nn.Module:
+        """Return the stack, with the outputs of its layers as ``hidden_1``, ``hidden_2``, ..."""
+        layers, n_sizes = self._layers(n_features), len(self.hidden_layer_sizes)
+        if not n_sizes:
+            return nn.Sequential()
+        n_each = len(layers) // n_sizes
+        return NamedLayers(layers, {f"hidden_{i}": i * n_each for i in range(1, n_sizes + 1)})
+
+    def _layers(self, n_features: Any) -> list[nn.Module]:
         if not isinstance(n_features, int):
             raise TypeError(
                 f"`trunk` MLP takes one table. Got the inputs {list(n_features)}; pass a module "
                 f"that takes a dict of them, or one table as X."
             )
-        return nn.Sequential(
-            *dense(
-                n_features,
-                [int(size) for size in self.hidden_layer_sizes],
-                self.activation,
-                self.dropout,
-                self.normalization,
-            )
+        return dense(
+            n_features,
+            [int(size) for size in self.hidden_layer_sizes],
+            self.activation,
+            self.dropout,
+            self.normalization,
         )

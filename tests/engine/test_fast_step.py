@@ -7,7 +7,7 @@ from skorch.callbacks import Callback, GradientNormClipping
 from torch import nn
 
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
-from mtlearn.heads import Classification, MultiLabel, Regression
+from mtlearn.heads import Classification, MultiLabel, Regression, infer_head
 from mtlearn.trunks import MLP
 
 N = 83
@@ -36,6 +36,10 @@ class TwoTaps(nn.Module):
     def forward(self, x):
         low = self.low(x).tanh()
         return {"low": low, "high": self.high(low).relu()}
+
+
+def infer_heads(y):
+    return {name: infer_head(np.asarray(target), name) for name, target in y.items()}
 
 
 class Quartic(nn.Module):
@@ -116,6 +120,26 @@ SETTINGS = {
                 "tags": MultiLabel,
             }.items()
         },
+    },
+    "heads at inner layers": {
+        "trunk": MLP((8, 6), dropout=0.2, normalization="layer"),
+        "heads": {
+            "price": Regression(at="hidden_1"),
+            "kind": Classification(at="hidden_1", hidden_layer_sizes=(4,)),
+            "tags": MultiLabel(at=["hidden_2", "hidden_1"]),
+        },
+    },
+    "heads at inner layers only": {
+        "trunk": MLP((8, 6, 4)),
+        "heads": {
+            name: type(head)(at=f"hidden_{1 + i % 2}")
+            for i, (name, head) in enumerate(infer_heads(Y).items())
+        },
+    },
+    "frozen below a head": {
+        "trunk": MLP((8, 6)),
+        "heads": {"price": Regression(at="hidden_1")},
+        "param_groups": {"trunk.0": {"lr": 0.0}},
     },
     **{name: {"trunk": MLP((8,), activation=name)} for name in ("elu", "gelu", "silu", "tanh")},
 }
@@ -357,3 +381,19 @@ def test_a_branch_of_the_trunk_rests_while_its_outputs_have_no_labels():
         net.partial_fit(X, y | {"pair": np.full((N, 2), np.nan)})
     assert net.fast_step_
     assert torch.equal(net.module_.trunk.high.weight, before)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_upper_layers_rest_while_their_outputs_have_no_labels(alpha):
+    heads = {"price": Regression(at="hidden_1"), "pair": Regression(at="hidden_2")}
+    y = {name: Y[name] for name in heads}
+    params = {"trunk": MLP((8, 6)), "heads": heads, "alpha": alpha, "loss_weights": None}
+    fits = [make(fast_step=fast, **params).partial_fit(X, y) for fast in (True, False)]
+    before = [p.detach().clone() for p in fits[0].module_.trunk[2].parameters()]
+    for net in fits:
+        for _ in range(3):
+            net.partial_fit(X, y | {"pair": np.full((N, 2), np.nan)})
+    for ours, theirs in zip(*(net.module_.parameters() for net in fits), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    after = list(fits[0].module_.trunk[2].parameters())
+    assert all(map(torch.equal, before, after)) == (alpha == 0)

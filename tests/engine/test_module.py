@@ -150,7 +150,7 @@ def test_at_is_refused_where_the_trunk_names_no_tensor():
         ValueError,
         match=r"'kind': `at` of the head must be None, .* one tensor",
     ):
-        build(MLP((4,)), heads)
+        build(ModuleTrunk(nn.Linear(3, 4)), heads)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mtlearn._engine._layout import Layout
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._network import NetworkFormulas, find_blocks
 from mtlearn._engine._stacked_parameters import StackedParameters
-from mtlearn._layers import Dropout, Squeeze
+from mtlearn._layers import Dropout, NamedLayers, Squeeze
 
 WIDTH = 5  # of the rows and of what the trunk returns
 
@@ -40,6 +40,12 @@ class ThreeTaps(nn.Module):
 def body():
     layers = nn.Linear(WIDTH, 4), nn.LayerNorm(4), nn.Tanh(), Dropout(0.3), nn.Linear(4, WIDTH)
     return nn.Sequential(*layers)
+
+
+def layers():
+    low = [nn.Linear(WIDTH, WIDTH), nn.Tanh(), Dropout(0.3)]
+    high = [nn.Linear(WIDTH, WIDTH), nn.ReLU()]
+    return NamedLayers([*low, *high], {"low": len(low), "high": len(low) + len(high)})
 
 
 def linear(n_raw=1, n_units=WIDTH, bias=True):
@@ -126,6 +132,8 @@ def test_each_head_takes_its_tensor_of_the_trunk(name):
     taps = dict(zip(names, ["high", "low", "high", "low"], strict=False))
     check_against_autograd(make(KNOWN[name], taps, ThreeTaps))
     check_against_autograd(make(KNOWN[name], dict.fromkeys(names, "low"), ThreeTaps))
+    check_against_autograd(make(KNOWN[name], taps, layers))
+    check_against_autograd(make(KNOWN[name], dict.fromkeys(names, "high"), layers))
 
 
 def test_heads_without_a_loss_learn_nothing_and_leave_the_trunk_alone():
@@ -148,9 +156,14 @@ def test_heads_without_a_loss_learn_nothing_and_leave_the_trunk_alone():
         assert not any(p.grad.any() for p in module.heads[i].parameters())
 
 
+@pytest.mark.parametrize("trunk", [body, layers])
 @pytest.mark.parametrize("name", KNOWN)
-def test_networks_side_by_side_have_the_gradients_of_each_alone(name):
-    modules = [make(KNOWN[name], seed=seed) for seed in range(3)]
+def test_networks_side_by_side_have_the_gradients_of_each_alone(name, trunk):
+    names = list(KNOWN[name]())
+    taps = None
+    if trunk is layers:
+        taps = dict(zip(names, ["high", "low", "high", "low"], strict=False))
+    modules = [make(KNOWN[name], taps, trunk, seed) for seed in range(3)]
     references = deepcopy(modules)
     found = find_blocks(modules[0], modules[0].names)
     blocks = [block for block, _ in found]

@@ -1,8 +1,13 @@
+import pickle
+
+import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from torch import nn
 
-from mtlearn.trunks import Embedding
+from mtlearn import Inputs, MultiOutputNet
+from mtlearn.trunks import Embedding, Graph, Pool
 
 
 def test_each_id_has_its_vector():
@@ -44,3 +49,29 @@ def test_parameters_are_checked_and_cloned():
         Embedding(0, 2).check_params()
     with pytest.raises(ValueError, match="`padding_id` of Embedding must be below `n_ids`, 5"):
         Embedding(5, 2, padding_id=5).build((3,))
+
+
+def test_the_number_of_ids_may_come_from_the_training_rows():
+    X = Inputs({"ids": np.array([[2, 3], [7, 0], [4, 4], [5, 2]])})
+    graph = Graph([("embed", Embedding(None, 3), "ids"), ("bag", Pool("mean"), "embed")])
+    y = {"a": np.arange(4.0)}
+    net = MultiOutputNet(graph, max_epochs=2, random_state=0).fit(X, y)
+    assert net.trunk_.get_params()["embed"].n_ids_ == 8
+    assert graph.get_params()["embed"].n_ids is None
+    assert not hasattr(graph.get_params()["embed"], "n_ids_")
+    unseen = net.predict({"ids": np.array([[100, 100]])})["a"]
+    assert np.array_equal(unseen, net.predict({"ids": np.array([[1, 1]])})["a"])
+    copy = pickle.loads(pickle.dumps(net))
+    assert np.array_equal(copy.predict(X)["a"], net.predict(X)["a"])
+
+
+def test_held_out_rows_do_not_count_for_the_ids():
+    ids = np.array([[2], [3], [4], [9]])
+    part = Embedding(None, 3).fit(ids, rows=np.array([0, 2]))
+    assert part.n_ids_ == 5
+
+
+def test_a_number_of_ids_is_needed_where_they_are_no_input():
+    graph = Graph([("codes", nn.Identity(), "X"), ("embed", Embedding(None, 3), "codes")])
+    with pytest.raises(ValueError, match=r"stage 'embed' .* `n_ids` of Embedding must be given"):
+        MultiOutputNet(graph).fit(np.ones((4, 2)), {"a": np.arange(4.0)})

@@ -217,3 +217,55 @@ def test_unknown_names_of_parameters_are_refused():
         Graph(STAGES).set_params(lstn__n_units=3)
     with pytest.raises(ValueError, match="stage 'sum' is no part with parameters"):
         Graph([("sum", "add", ["a", "b"])]).set_params(sum__n_units=3)
+
+
+def test_steps_of_a_sequence_are_taken_at_positions():
+    graph = Graph([("steps", "take", ["states", "when"]), ("end", nn.Identity(), "steps")])
+    module = graph.build({"states": (4, 3), "when": (2,)})
+    states, when = torch.rand(5, 4, 3), torch.tensor([[0, 3], [1, 1], [2, 0], [3, 3], [0, 1]])
+    found = module({"states": states, "when": when})["steps"]
+    for row in range(5):
+        assert torch.equal(found[row], torch.cat([states[row, i] for i in when[row]]))
+
+
+@pytest.mark.parametrize("bad", [-1, 4])
+def test_positions_outside_a_sequence_are_refused(bad):
+    module = Graph([("steps", "take", ["states", "when"])]).build({"states": (4, 3), "when": (1,)})
+    with pytest.raises(ValueError, match=f"steps to take must be in 0 to 3. Got {bad}"):
+        module({"states": torch.rand(2, 4, 3), "when": torch.tensor([[0], [bad]])})
+
+
+def test_what_is_taken_must_be_steps_of_sequences():
+    graph = Graph([("steps", "take", ["states", "when"])])
+    with pytest.raises(ValueError, match=r"stage 'steps' .* inputs must be sequences"):
+        graph.build({"states": (3,), "when": (1,)})
+
+
+def test_stages_are_parts_for_the_optimizer_by_name():
+    net = clone(NET).set_params(
+        param_groups={"trunk.lstm": {"lr": 0.0}, "trunk.embed": {"lr": 0.1}}
+    )
+    net.fit(X, Y)
+    names = net.module_.trunk.names
+    before = clone(NET).set_params(max_epochs=1, learning_rate=1e-12).fit(X, Y).module_.trunk
+    for name, moved in (("lstm", False), ("dense", True), ("embed", True)):
+        stage, first = (t.stages[names.index(name)] for t in (net.module_.trunk, before))
+        pairs = zip(stage.parameters(), first.parameters(), strict=True)
+        assert all(torch.allclose(a, b, atol=1e-8) for a, b in pairs) != moved
+    message = r"`param_groups` names the unknown part 'trunk.lsmt'.*did you mean 'trunk.lstm'"
+    with pytest.raises(ValueError, match=message):
+        net.set_params(param_groups={"trunk.lsmt": {"lr": 0.0}}).fit(X, Y)
+
+
+def test_a_head_may_take_several_stages():
+    heads = HEADS | {"number": Regression(at=["lstm", "dense"])}
+    net = clone(NET).set_params(heads=heads).fit(X, Y)
+    both = np.concatenate([net.embed(X, "lstm"), net.embed(X, "dense")], 1)
+    raw = net.module_.heads[net.module_.names.index("number")](torch.tensor(both))
+    expected = net.heads_["number"].decode(raw.detach().numpy())
+    np.testing.assert_allclose(net.predict(X)["number"], expected)
+    assert pickle.loads(pickle.dumps(net)).predict(X) == net.predict(X)
+    smaller = net.drop_outputs(["main_output"])
+    assert np.array_equal(smaller.predict(X)["number"], net.predict(X)["number"])
+    frozen = net.set_params(param_groups={"trunk.lstm": {"lr": 0.0}})
+    frozen.fit(X, Y)

@@ -1,4 +1,5 @@
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -6,7 +7,9 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from mtlearn import MultiOutputNet
 from mtlearn._layers import ACTIVATIONS, NORMALIZATIONS
+from mtlearn.heads import Regression
 from mtlearn.trunks import MLP
 
 
@@ -95,3 +98,76 @@ def test_bad_parameters_are_refused_by_name(params):
 def test_a_clone_has_equal_parameters():
     trunk = MLP([5], activation="tanh", dropout=0.1, normalization="layer")
     assert clone(trunk).get_params() == trunk.get_params()
+
+
+def test_the_named_layers_are_those_of_the_plain_stack():
+    mlp, x = MLP((5, 4, 3), dropout=0.5, normalization="layer"), torch.rand(6, 7)
+    torch.manual_seed(0)
+    plain = mlp.build(7).eval()
+    torch.manual_seed(0)
+    named = mlp.build_named(7).eval()
+    found = named(x)
+    assert named.default == "hidden_3"
+    for i in (1, 2, 3):
+        assert torch.equal(found[f"hidden_{i}"], plain[: 4 * i](x))
+    assert list(named(x, {"hidden_2"})) == ["hidden_2"]
+    assert list(named.without_others({"hidden_2", "hidden_1"}).ends) == ["hidden_1", "hidden_2"]
+    assert named.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_stack_without_layers_has_no_names():
+    assert torch.equal(MLP(()).build_named(2)(torch.ones(1, 2)), torch.ones(1, 2))
+
+
+def fit(**heads):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    y = {name: X[:, 0] * X[:, i] for i, name in enumerate(heads)}
+    net = MultiOutputNet(MLP((8, 6)), heads, max_epochs=3, alpha=0.0, random_state=0)
+    return net.fit(X, y), X, y
+
+
+def test_heads_at_the_last_layer_are_those_that_name_none():
+    plain, X, _ = fit(a=Regression(), b=Regression())
+    named, _, _ = fit(a=Regression(at="hidden_2"), b=Regression())
+    for name, predicted in plain.predict(X).items():
+        assert np.array_equal(named.predict(X)[name], predicted)
+
+
+def test_an_output_at_an_inner_layer_trains_nothing_above_it():
+    net, X, _ = fit(a=Regression(at="hidden_1"), b=Regression())
+    module = net.module_
+    loss = module(torch.tensor(X))["a"].sum()
+    first, second = module.trunk.blocks.values()
+    gradients = torch.autograd.grad(loss, list(first.parameters()), retain_graph=True)
+    assert all(g.any() for g in gradients)
+    of_second = torch.autograd.grad(loss, list(second.parameters()), allow_unused=True)
+    assert of_second == (None, None)
+
+
+def test_dropping_the_inner_output_changes_no_prediction_and_the_last_one_drops_its_layers():
+    net, X, _ = fit(a=Regression(at="hidden_1"), b=Regression())
+    expected = net.predict(X)
+    assert np.array_equal(net.drop_outputs(["a"]).predict(X)["b"], expected["b"])
+    early = net.drop_outputs(["b"])
+    assert np.array_equal(early.predict(X)["a"], expected["a"])
+    assert list(early.module_.trunk.ends) == ["hidden_1"]
+    assert len(early.module_.trunk) == 2
+
+
+def test_a_head_may_take_several_layers():
+    net, X, _ = fit(a=Regression(at=["hidden_2", "hidden_1"]), b=Regression())
+    x = torch.tensor(X)
+    both = torch.cat([torch.tensor(net.embed(X, f"hidden_{i}")) for i in (2, 1)], 1)
+    expected = net.module_.heads[0](both)
+    assert torch.equal(net.module_(x)["a"], expected)
+    assert np.array_equal(net.predict(X, outputs=["a"])["a"], net.predict(X)["a"])
+    smaller = net.drop_outputs(["a"])
+    assert np.array_equal(smaller.predict(X)["b"], net.predict(X)["b"])
+    assert np.array_equal(pickle.loads(pickle.dumps(net)).predict(X)["a"], net.predict(X)["a"])
+
+
+def test_an_unknown_layer_is_an_error_that_names_the_layers():
+    message = r"output 'a': `at` of the head names the unknown trunk tensor 'hidden_3'.*hidden_2"
+    for at in ("hidden_3", ["hidden_1", "hidden_3"]):
+        with pytest.raises(ValueError, match=message):
+            fit(a=Regression(at=at))

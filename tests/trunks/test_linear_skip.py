@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+import torch
+
+from mtlearn import MultiOutputNet
+from mtlearn.trunks import MLP, LinearSkip
+
+
+def test_the_input_is_beside_what_the_part_makes_of_it():
+    module, x = LinearSkip(MLP((4,))).build(3), torch.rand(5, 3)
+    assert torch.equal(module(x), torch.cat([module.inner(x), x], 1))
+
+
+def test_a_linear_target_is_learned_beyond_the_reach_of_the_layers():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = {"y": X[:, 0] - 2 * X[:, 1]}
+    far = 20 * X
+    errors = {}
+    for trunk in (MLP((8,), activation="tanh"), LinearSkip(MLP((8,), activation="tanh"))):
+        net = MultiOutputNet(trunk, alpha=0.0, learning_rate=0.01, random_state=0).fit(X, y)
+        errors[type(trunk)] = np.abs(net.predict(far)["y"] - 20 * y["y"]).mean()
+    assert errors[LinearSkip] < errors[MLP] / 2
+
+
+def test_it_takes_tables_only():
+    with pytest.raises(
+        ValueError, match=r"LinearSkip takes a table.* Got rows of the shape \(4, 3"
+    ):
+        LinearSkip().build((4, 3))
