@@ -4,6 +4,15 @@ from mtlearn.heads._base import ClassHead, Head
 from mtlearn.heads._classification import Classification
 from mtlearn.heads._infer import infer_head
 from mtlearn.heads._multilabel import MultiLabel
+from mtlearn.heads._pair_order import PairOrder
 from mtlearn.heads._regression import Regression
 
-__all__ = ["ClassHead", "Classification", "Head", "MultiLabel", "Regression", "infer_head"]
+__all__ = [
+    "ClassHead",
+    "Classification",
+    "Head",
+    "MultiLabel",
+    "PairOrder",
+    "Regression",
+    "infer_head",
+]
