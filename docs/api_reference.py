@@ -24,7 +24,15 @@ API = {
     },
     "Heads": {
         "module": "mtlearn.heads",
-        "names": ["Regression", "Classification", "MultiLabel", "infer_head", "Head", "ClassHead"],
+        "names": [
+            "Regression",
+            "Classification",
+            "MultiLabel",
+            "PairOrder",
+            "infer_head",
+            "Head",
+            "ClassHead",
+        ],
     },
     "Trunks": {
         "module": "mtlearn.trunks",
@@ -45,6 +53,10 @@ API = {
             "Trunk",
         ],
     },
+    "Weights of losses": {
+        "module": "mtlearn.weighting",
+        "names": ["Linear", "Cosine", "Step", "Schedule"],
+    },
     "Model selection": {
         "module": "mtlearn.model_selection",
         "names": [
@@ -61,6 +73,18 @@ API = {
             "cross_val_predict",
             "learning_curve",
         ],
+    },
+    "Data": {
+        "module": "mtlearn.datasets",
+        "names": ["make_grid_walks", "make_order_pairs"],
+    },
+    "Inspection": {
+        "module": "mtlearn.inspection",
+        "names": ["ArchitectureDisplay"],
+    },
+    "Testing": {
+        "module": "mtlearn.testing",
+        "names": ["check_trunk"],
     },
     "Exceptions": {
         "module": "mtlearn.exceptions",
@@ -85,6 +109,7 @@ PAGES = {
         "heads/regression",
         "heads/classification",
         "heads/multilabel",
+        "heads/pair_order",
         "heads/infer",
         "heads/base",
     ],
@@ -103,6 +128,12 @@ PAGES = {
         "trunks/module",
         "trunks/base",
     ],
+    "Weights of losses": [
+        "weighting/linear",
+        "weighting/cosine",
+        "weighting/step",
+        "weighting/base",
+    ],
     "Model selection": [
         "model_selection/output_scoring",
         "model_selection/stratify_on",
@@ -111,5 +142,8 @@ PAGES = {
         "model_selection/stacked_search",
         "model_selection/tools",
     ],
+    "Data": ["datasets/grid_walks", "datasets/order_pairs"],
+    "Inspection": ["inspection/architecture_display"],
+    "Testing": ["testing/check_trunk"],
     "Exceptions": ["exceptions"],
 }

@@ -1,20 +1,20 @@
-"""Parameters of parts, and nested names through dicts: ``loss_weights__aux``.
+"""Parameters of parts, and nested names through dicts and lists: ``loss_weights__aux``.
 
-scikit-learn's ``get_params`` descends into estimators but not into dicts, and into no parameter
-that is None. This mixin adds both, so that a grid search reaches every part by name.
+scikit-learn's ``get_params`` descends into estimators but not into dicts or lists, and into no
+parameter that is None. The mixins add these, so that a grid search reaches every part by name.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from mtlearn._sklearn import validate_parameter_constraints
-from mtlearn._validation import suggest
+from mtlearn._validation import check_known, suggest
 
-__all__ = ["NestedParams", "Part"]
+__all__ = ["NamedParts", "NestedParams", "Part"]
 
 
 class Part(BaseEstimator):
@@ -103,10 +103,84 @@ class NestedParams(BaseEstimator):
         return entries
 
 
+class NamedParts(BaseEstimator):
+    """A BaseEstimator with a list of parts by name, as scikit-learn's ColumnTransformer has one.
+
+    The parts and their parameters are parameters too: ``name`` and ``name__parameter``. Parts that
+    have no parameters, such as strings, modules and callables, can be set as a whole.
+
+    Subclasses declare ``_named_parts``, the parameter that is a list of (name, part, anything), and
+    ``_part_noun``, what errors call an entry of it.
+    """
+
+    _named_parts: ClassVar[str]
+    _part_noun: ClassVar[str]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters, with ``deep`` the parts by name and their parameters too."""
+        params = super().get_params(deep=deep)
+        if not deep:
+            return params
+        nested: dict[str, Any] = {}
+        for name, part, _ in self._triples():
+            nested[name] = part
+            if _has_params(part):
+                nested |= {f"{name}__{key}": value for key, value in part.get_params().items()}
+        return nested | params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set the list, a part by its name, or a parameter of one as ``name__parameter``.
+
+        The list comes first, then whole parts, in a new list, and then parameters of parts. As in
+        scikit-learn's Pipeline, these change the part itself.
+        """
+        own = super().get_params(deep=False)
+        entries = _entries((own | params)[self._named_parts])
+        others = {key: value for key, value in params.items() if key.partition("__")[0] not in own}
+        whole = {key: value for key, value in others.items() if "__" not in key}
+        parts = {name: part for name, part, _ in filter(_is_triple, entries)}
+        owner, noun = type(self).__name__, self._part_noun
+        check_known([key.partition("__")[0] for key in others], parts, subject=owner, noun=noun)
+        parts |= whole
+        nested: dict[str, dict[str, Any]] = defaultdict(dict)
+        for key, value in others.items():
+            name, found, rest = key.partition("__")
+            if found and not _has_params(parts[name]):
+                raise ValueError(
+                    f"{owner}: {noun} {name!r} is no part with parameters. Got {key!r}."
+                )
+            if found:
+                nested[name][rest] = value
+        super().set_params(**{key: value for key, value in params.items() if key not in others})
+        if whole:
+            changed = [(e[0], whole.get(e[0], e[1]), e[2]) if _is_triple(e) else e for e in entries]
+            setattr(self, self._named_parts, changed)
+        for name, changes in nested.items():
+            parts[name].set_params(**changes)
+        return self
+
+    def _triples(self) -> list[Any]:
+        """Return the entries that are (name, part, anything)."""
+        return list(filter(_is_triple, _entries(getattr(self, self._named_parts))))
+
+
+def _entries(parts: Any) -> Sequence[Any]:
+    """Return the entries; none of what is no list, which `fit` is to refuse, not `repr`."""
+    return parts if isinstance(parts, list | tuple) else ()
+
+
+def _is_triple(entry: Any) -> bool:
+    return isinstance(entry, list | tuple) and len(entry) == 3 and isinstance(entry[0], str)
+
+
+def _has_params(value: Any) -> bool:
+    return hasattr(value, "get_params") and not isinstance(value, type)
+
+
 def _nested(prefix: str, value: Any) -> dict[str, Any]:
     inner: Mapping[str, Any] = {}
     if isinstance(value, Mapping):
         inner = value
-    elif hasattr(value, "get_params") and not isinstance(value, type):
+    elif _has_params(value):
         inner = value.get_params()
     return {prefix: value} | {f"{prefix}__{name}": sub for name, sub in inner.items()}

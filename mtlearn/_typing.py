@@ -1,6 +1,6 @@
 """Names for the types that several floors share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ __all__ = [
     "ArrayLike",
     "Floats",
     "InputSpec",
+    "LossWeights",
     "Mask",
     "RandomState",
     "SampleWeight",
@@ -21,6 +22,7 @@ Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
 RandomState: TypeAlias = int | np.random.RandomState | None
+LossWeights: TypeAlias = Mapping[str, float | Callable[[int], float]] | None
 SampleWeight: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | None
 
 

@@ -26,12 +26,16 @@ FLOORS = {
     "mtlearn._validation": 0,
     "mtlearn.inputs": 1,
     "mtlearn.targets": 1,
+    "mtlearn.datasets": 2,
     "mtlearn.heads": 2,
     "mtlearn.preprocessing": 2,
     "mtlearn.trunks": 2,
+    "mtlearn.weighting": 2,
     "mtlearn._engine": 3,
     "mtlearn.estimators": 4,
+    "mtlearn.inspection": 5,
     "mtlearn.model_selection": 5,
+    "mtlearn.testing": 5,
     "mtlearn": 6,
 }
 DEPENDENCIES = {"joblib", "numpy", "sklearn", "skorch", "torch", "tqdm"}
@@ -249,7 +253,7 @@ def test_files_classes_and_functions_stay_small(path):
 
 
 def files_of_public_classes():
-    for package in ("heads", "trunks", "preprocessing", "estimators"):
+    for package in ("heads", "trunks", "weighting", "preprocessing", "estimators", "inspection"):
         exported = importlib.import_module(f"mtlearn.{package}")
         for path in sorted((PACKAGE / package).glob("_*.py")):
             if path.name == "__init__.py":

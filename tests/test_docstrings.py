@@ -9,7 +9,9 @@ PACKAGES = [
     "mtlearn",
     "mtlearn.exceptions",
     "mtlearn.heads",
+    "mtlearn.inspection",
     "mtlearn.preprocessing",
+    "mtlearn.testing",
     "mtlearn.trunks",
 ]
 

@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from mtlearn import MultiOutputNet
+from mtlearn._params import NamedParts
 from mtlearn.heads import Classification, Regression
+from mtlearn.preprocessing import ColumnInputs
 from mtlearn.trunks import MLP
 
 
@@ -154,3 +158,143 @@ def test_entries_that_are_dicts_have_nested_names():
     assert MultiOutputNet().set_params(param_groups__trunk__lr=0.0).param_groups == {
         "trunk": {"lr": 0.0}
     }
+
+
+class Machine(NamedParts):
+    """Something with a list of parts, and with another parameter and part."""
+
+    _named_parts = "wheels"
+    _part_noun = "wheel"
+
+    def __init__(self, wheels, speed=1, engine=None):
+        self.wheels = wheels
+        self.speed = speed
+        self.engine = engine
+
+
+class Loose(BaseEstimator):
+    def __init__(self, part=None, size=1):
+        self.part = part
+        self.size = size
+
+
+def test_parts_of_a_list_have_nested_names():
+    wheels = [("front", MLP((3,)), ["a"]), ("back", "passthrough", "b")]
+    machine = Machine(wheels, engine=StandardScaler())
+    assert set(machine.get_params(deep=False)) == {"wheels", "speed", "engine"}
+    params = machine.get_params()
+    assert params["wheels"] is wheels
+    assert params["front"] is wheels[0][1]
+    assert params["back"] == "passthrough"
+    assert params["engine__with_mean"] is True
+    nested = {f"front__{name}": value for name, value in MLP((3,)).get_params().items()}
+    assert nested.items() <= params.items()
+    assert not [name for name in params if name.startswith("back__")]
+
+
+def test_a_part_and_its_parameters_are_set_in_a_new_list():
+    mine = [("front", Loose(), 0), ["back", Loose(), 1]]
+    before = list(mine)
+    machine = Machine(mine)
+    new = Loose(size=5)
+    assert machine.set_params(back__size=7, back=new, speed=3) is machine
+    assert machine.wheels == [("front", before[0][1], 0), ("back", new, 1)]
+    assert (machine.speed, new.size) == (3, 7)
+    assert all(entry is old for entry, old in zip(mine, before, strict=True))
+    assert before[1][1].size == 1
+
+
+def test_a_list_is_set_before_its_parts():
+    machine = Machine([("old", Loose(), 0)])
+    wheels = [("front", Loose(), 0), ("back", Loose(), 1)]
+    machine.set_params(front__size=4, back="none", wheels=wheels)
+    assert [(name, takes) for name, _, takes in machine.wheels] == [("front", 0), ("back", 1)]
+    assert machine.wheels[0][1].size == 4
+    assert machine.wheels[1][1] == "none"
+    assert isinstance(wheels[1][1], Loose)
+
+
+def test_a_part_of_a_part_is_set_before_its_parameters():
+    machine = Machine([("front", Loose(), 0)])
+    machine.set_params(front__part__size=9, front__part=Loose())
+    assert machine.wheels[0][1].part.size == 9
+
+
+def test_a_list_stays_the_same_object_where_no_part_is_set():
+    wheels = [("front", Loose(), 0)]
+    machine = Machine(wheels, engine=Loose())
+    machine.set_params(front__size=2, speed=4, engine__size=6).set_params()
+    assert machine.wheels is wheels
+    assert (wheels[0][1].size, machine.speed, machine.engine.size) == (2, 4, 6)
+
+
+def test_every_parameter_of_parts_can_be_set_to_what_it_is():
+    machine = Machine([("front", Loose(MLP()), 0), ("back", "none", 1)], engine=Loose())
+    params = machine.get_params()
+    again = Machine([("other", "none", 0)]).set_params(**params)
+    assert again.get_params() == params
+
+
+def test_set_parameters_of_a_clone_change_nothing_of_the_original():
+    machine = Machine([("front", Loose(MLP((3,))), 0), ("back", nn.Linear(2, 3), 1)])
+    twin = clone(machine)
+    assert repr(twin) == repr(machine)
+    twin.set_params(front__part__hidden_layer_sizes=(7,), front__size=2, back="none")
+    assert machine.get_params()["front__part__hidden_layer_sizes"] == (3,)
+    assert machine.wheels[0][1].size == 1
+    assert isinstance(machine.wheels[1][1], nn.Linear)
+
+
+@pytest.mark.parametrize("part", ["add", nn.Linear(2, 3), nn.Linear, MLP, abs, None], ids=str)
+def test_parts_without_parameters_are_set_as_a_whole(part):
+    machine = Machine([("front", part, 0)])
+    assert machine.get_params() == {
+        "front": part,
+        "wheels": machine.wheels,
+        "speed": 1,
+        "engine": None,
+    }
+    with pytest.raises(ValueError, match=r"Machine: wheel 'front' is no part.*Got 'front__size'"):
+        machine.set_params(front__size=3)
+    assert machine.set_params(front=part).wheels[0][1] is part
+    assert isinstance(clone(machine).wheels[0][1], type(part))
+    machine.set_params(front=Loose(), front__size=3)
+    assert machine.wheels[0][1].size == 3
+
+
+@pytest.mark.parametrize("name", ["frnt", "frnt__size"])
+def test_an_unknown_part_is_refused_with_the_nearest_name(name):
+    machine = Machine([("front", Loose(), 0), ("back", "none", 1)])
+    message = (
+        r"Machine names the unknown wheel 'frnt'; the wheels are \['back', 'front'\] "
+        r"\(did you mean 'front'\?\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        machine.set_params(**{"speed": 8, "back": "new", name: 3})
+    assert (machine.speed, machine.wheels[1][1]) == (1, "none")
+    with pytest.raises(ValueError, match="Invalid parameter 'bad' for estimator Loose"):
+        machine.set_params(front__bad=3)
+
+
+@pytest.mark.parametrize("wheels", [None, "abc", 3, [("front",)], [None], [(3, Loose(), 0)]])
+def test_what_is_no_list_of_parts_has_none(wheels):
+    machine = clone(Machine(wheels))
+    assert repr(machine) == f"Machine(wheels={wheels!r})"
+    assert set(machine.get_params()) == {"wheels", "speed", "engine"}
+    with pytest.raises(ValueError, match=r"unknown wheel 'front'; the wheels are \[\]"):
+        machine.set_params(front=1)
+    assert (
+        machine.set_params(wheels=[("front", Loose(), 0)], front__size=2).get_params()[
+            "front__size"
+        ]
+        == 2
+    )
+
+
+def test_named_parts_are_reached_through_a_pipeline_and_a_grid():
+    step = ColumnInputs([("numbers", StandardScaler(), [0])])
+    pipe = Pipeline([("columns", step), ("net", MultiOutputNet())])
+    grid = ParameterGrid({"columns__numbers__with_mean": [False]})
+    twin = clone(pipe).set_params(**grid[0])
+    assert twin.get_params()["columns__numbers"].with_mean is False
+    assert step.inputs[0][1].with_mean is True

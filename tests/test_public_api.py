@@ -19,11 +19,15 @@ from mtlearn import MultiOutputNet
 ROOT = Path(__file__).parents[1]
 PUBLIC = [
     "mtlearn",
+    "mtlearn.datasets",
     "mtlearn.exceptions",
     "mtlearn.heads",
+    "mtlearn.inspection",
     "mtlearn.model_selection",
     "mtlearn.preprocessing",
+    "mtlearn.testing",
     "mtlearn.trunks",
+    "mtlearn.weighting",
 ]
 PACKAGES = [*PUBLIC, "mtlearn.estimators", "mtlearn.targets"]
 

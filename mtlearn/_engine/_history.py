@@ -1,6 +1,6 @@
 """The history of a run in Keras's names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -11,27 +11,29 @@ __all__ = ["history_rows"]
 
 
 def history_rows(
-    net: Net, heads: Mapping[str, Head], loss_weights: Mapping[str, float]
+    net: Net, heads: Mapping[str, Head], weights_at: Callable[[int], Mapping[str, float]]
 ) -> list[dict[str, float]]:
     """Return one row per epoch, in Keras's names, with the constant outputs' losses too.
 
     Every row obeys ``loss == sum_k weight_k * loss_k + penalty``, and the same with ``val_`` over
-    the outputs that are watched. An output without a label in the run has no loss. What the
-    user's callbacks recorded keeps its name, unless that is one of ours.
+    the outputs that are watched, at the weights of the first epoch. An output without a label in
+    the run has no loss. What the user's callbacks recorded keeps its name, unless that is one of
+    ours.
     """
     layers = net.criterion_.names
     constant = {name: head.constant_loss_ for name, head in heads.items() if name not in layers}
-    extra = sum(loss_weights[n] * loss for n, loss in constant.items() if loss_weights[n])
     ours = {"epoch", "dur"}
     for prefix in ("train", "valid"):
         parts = ["loss", "penalty", "batch_count", *(f"{name}_loss" for name in layers)]
         ours |= {f"{prefix}_{part}" for part in parts}
     rows = []
-    for epoch in net.history:
+    for i, epoch in enumerate(net.history):
+        weights = weights_at(i)
+        extra = sum(weights[n] * loss for n, loss in constant.items() if weights[n])
         row = {"loss": epoch["train_loss"] + extra}
         losses = {name: epoch.get(f"train_{name}_loss") for name in layers} | constant
         row |= {f"{name}_loss": losses[name] for name in heads if losses[name] is not None}
-        row |= {f"{name}_weight": loss_weights[name] for name in heads}
+        row |= {f"{name}_weight": weights[name] for name in heads}
         row["penalty"] = epoch["train_penalty"]
         if "valid_loss" in epoch:
             row["val_loss"] = epoch["valid_loss"]

@@ -100,7 +100,8 @@ class LossRecorder:
         """
         *means, penalty = losses.means
         self._check(prefix, losses, objective.names, epoch)
-        weights = objective.weights.tolist()
+        is_training = prefix == "train"
+        weights = objective.weights.tolist() if is_training else objective.first_weights
         total = math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) + penalty
         by_name = zip(objective.names, means, strict=True)
         found = {"loss": total} | {f"{n}_loss": mean for n, mean in by_name if n in observed}

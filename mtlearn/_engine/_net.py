@@ -46,6 +46,8 @@ class Net(NeuralNet):
         The losses.
     heads : mapping of str to Head
         The fitted heads of all outputs.
+    weights_at : callable or None
+        Takes an epoch, counted from 0, to the weight of each output's loss; None if they stay.
     alpha : float
         The penalty on squared weights.
     loss_limit : float
@@ -66,6 +68,7 @@ class Net(NeuralNet):
         criterion: Objective,
         *,
         heads: Mapping[str, Head] | None = None,
+        weights_at: Callable[[int], Mapping[str, float]] | None = None,
         alpha: float = 0.0,
         loss_limit: float = LOSS_LIMIT,
         keep_batches: bool = False,
@@ -87,6 +90,7 @@ class Net(NeuralNet):
         self.is_fast = False
         self.fast_step = fast_step
         self.heads = heads or {}
+        self.weights_at = weights_at
         self.alpha = alpha
         self.loss_limit = loss_limit
         self.keep_batches = keep_batches
@@ -171,7 +175,10 @@ class Net(NeuralNet):
             return
         if training and self.record_rate:
             self.history.record("learning_rate", self._scheduled_rate())
+        row, epoch = self.history[-1], self.epochs_before + len(self.history)
         if training:
+            if self.weights_at is not None:
+                self.criterion_.set_weights(self.weights_at(epoch - 1))
             self.ended = self._stacked_epoch(iterator)
         ended = self.ended
         losses = None if ended is None else ended.trained if training else ended.watched
@@ -179,7 +186,6 @@ class Net(NeuralNet):
         if losses is None:
             terms, sizes = self._run_batches(iterator, training, prefix, step_fn, stops)
             losses = epoch_losses(terms.unsqueeze(0), sizes)[0]
-        row, epoch = self.history[-1], self.epochs_before + len(self.history)
         self._recorder.record(row, prefix, losses, self.criterion_, iterator.dataset.labels, epoch)
         if stops():
             raise StopTraining

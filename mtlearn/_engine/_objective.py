@@ -34,7 +34,13 @@ class Objective(nn.Module):
         self.weights: Tensor
         weights = torch.tensor([loss_weights[name] for name in self.names], dtype=dtype)
         self.register_buffer("weights", weights)
+        self.first_weights = weights.tolist()
         self.to(dtype)
+
+    def set_weights(self, loss_weights: Mapping[str, float]) -> None:
+        """Set the weights, in place; losses that are watched keep the first ones."""
+        weights = [loss_weights[name] for name in self.names]
+        self.weights.copy_(torch.tensor(weights, dtype=self.dtype))
 
     def forward(self, raw: Mapping[str, Tensor], labels: Mapping[str, Labels]) -> Tensor:
         """Return the losses, of shape (n_outputs,), in the order of the names; 0 without labels."""

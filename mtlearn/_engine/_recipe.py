@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, inf
+from numbers import Real
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ MIN_STEPS = 200
 class Recipe:
     """What a run does with the data: everything but the data and the parts.
 
-    `outputs` are the outputs with layers of their own; None before there are any layers.
+    `outputs` are the outputs with layers of their own; None before there are any layers. The weight
+    of an output in `schedules` is that of the first epoch, and changes by its schedule.
     """
 
     loss_weights: Mapping[str, float]
@@ -60,6 +62,30 @@ class Recipe:
     fast_step: bool | str = "auto"
     monitor: str = "train_loss"
     outputs: tuple[str, ...] | None = None
+    schedules: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
+
+    def is_left_out(self, name: str) -> bool:
+        """Tell whether an output has the constant weight 0."""
+        return self.loss_weights[name] == 0 and name not in self.schedules
+
+    def weights_at(self, epoch: int) -> dict[str, float]:
+        """Return the weight of each output's loss in an epoch, counted from 0.
+
+        Raises
+        ------
+        ValueError
+            If a schedule gives anything but a finite number of at least 0.
+        """
+        weights = dict(self.loss_weights)
+        for name, schedule in self.schedules.items():
+            weight = schedule(epoch)
+            if not isinstance(weight, Real) or not 0 <= float(weight) < inf:
+                raise ValueError(
+                    f"the schedule `loss_weights[{name!r}]` must give finite numbers of at least "
+                    f"0. Got {weight!r} for epoch {epoch}."
+                )
+            weights[name] = float(weight)
+        return weights
 
     def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
         """Return the heads with layers: those with something to learn, and weight in the loss."""
@@ -68,7 +94,7 @@ class Recipe:
         return {
             name: head
             for name, head in sorted(heads.items())
-            if self.loss_weights[name] != 0 and not head.is_constant_
+            if not self.is_left_out(name) and not head.is_constant_
         }
 
     def build(self, trunk: Trunk, heads: Mapping[str, Head], spec: Spec) -> MultiOutputModule:
@@ -125,6 +151,7 @@ class Recipe:
             module,
             Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
             heads=heads,
+            weights_at=self.weights_at if self.schedules else None,
             optimizer=self.optimizer,
             optimizer_params=self.optimizer_params,
             param_groups=self.param_groups,

@@ -115,10 +115,10 @@ class StackedStep:
             [model.optimizer for model in models],
             [model.alpha for model in models],
         )
-        weights = torch.stack([model.objective.weights for model in models])
+        self._weights = torch.stack([model.objective.weights for model in models])
         first = models[0]
         self._passes = Passes(
-            first.module.trunk, layout, self._parameters, weights, first.objective.names
+            first.module.trunk, layout, self._parameters, self._weights, first.objective.names
         )
         self._labels = self._pack(data)
         self._watched: tuple[Tensor, list[Labels | None]] | None = None
@@ -134,6 +134,7 @@ class StackedStep:
         at_once = max(1, NUMBERS_AT_ONCE // per_batch)
         update = self._find_update()
         terms, sizes = [], []
+        self._weights.copy_(torch.stack([model.objective.weights for model in self._models]))
         with torch.no_grad():
             for chunk in zip(*(each.in_chunks(at_once) for each in batches), strict=True):
                 chunk_sizes = chunk[0][1]

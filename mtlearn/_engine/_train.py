@@ -138,7 +138,7 @@ def train(
             if recipe.device != before.recipe.device:
                 module = module.to(recipe.device)
         trained = recipe.trained(heads)
-        counted = [name for name in trained if recipe.loss_weights[name] != 0]
+        counted = [name for name in trained if not recipe.is_left_out(name)]
         data = training_data(rows, trained, dtype, recipe.device, totals, counted)
         recipe = recipe.for_rows(max(len(data), 1))
         if not data.labels:
@@ -159,8 +159,8 @@ def train(
         with frozen(module, recipe.param_groups) as net.frozen:
             best, error = _run(net, data, watched)
     module.eval()
-    rows_now = history_rows(net, heads, recipe.loss_weights)
     before_now = len(history)
+    rows_now = history_rows(net, heads, lambda epoch: recipe.weights_at(before_now + epoch))
     if before is None:
         history = rows_now
     else:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks
@@ -18,7 +19,8 @@ from mtlearn._engine._schedules import SCHEDULES
 from mtlearn._params import NestedParams
 from mtlearn._random import root_seed
 from mtlearn._sklearn import HasMethods, Interval, StrOptions
-from mtlearn._typing import Array
+from mtlearn._typing import Array, LossWeights
+from mtlearn.estimators._architecture import as_frame, find_architecture
 from mtlearn.estimators._fitting import Fitting
 from mtlearn.estimators._html import ShowsOutputs
 from mtlearn.estimators._inputs import float_type
@@ -81,7 +83,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         trunk: Trunk | nn.Module | Callable[..., nn.Module] | None = None,
         heads: Mapping[str, Head] | None = None,
         *,
-        loss_weights: Mapping[str, float] | None = None,
+        loss_weights: LossWeights = None,
         normalize_losses: bool = True,
         missing_targets: str = "raise",
         optimizer: str | Callable[..., Any] = "adam",
@@ -145,6 +147,25 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
             A view on this fitted estimator.
         """
         return OutputView(self, name)
+
+    def summary(self) -> Any:
+        """Return what the network is made of, and which outputs train what.
+
+        Returns
+        -------
+        DataFrame
+            One row per stage, in the order of computing: the inputs, the parts of the trunk, the
+            outputs. The columns are ``kind``, ``part`` (what it is), ``takes`` (the stages that it
+            is computed from), ``shape`` (of a row), ``n_parameters``, and ``trained_by``: the
+            outputs whose losses reach its parameters.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        check_is_fitted(self)
+        return as_frame(find_architecture(self), needed_by=f"{type(self).__name__}.summary")
 
     def drop_outputs(self, names: Collection[str]) -> Self:
         """Return a fitted estimator without some outputs; the others predict the same, bit for bit.

@@ -14,7 +14,7 @@ from torch import nn
 from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._engine._callbacks import Callbacks
 from mtlearn._sklearn import StrOptions, fit_context
-from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import (
     ARRAY_NAME,
@@ -50,9 +50,10 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         How each output is learned, by the output's name. An output that is not named has its head
         inferred from its target; ``"y"`` is a `Classification` or a `MultiLabel`. A head with
         ``target=`` learns another output's target.
-    loss_weights : dict of str to float, default=None
+    loss_weights : dict of str to (float or callable), default=None
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
-        output is left out of the training, and predicted by its best constant.
+        output is left out of the training, and predicted by its best constant. A schedule of
+        `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
     class_weight : dict or "balanced", default=None
         Weights of the classes of `y`, for a head that `heads` does not name.
     normalize_losses : bool, default=True
@@ -141,7 +142,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         ``val_loss``, ``val_<output>_loss`` and ``val_penalty``, with a schedule
         ``learning_rate``, and what `callbacks` record.
     loss_weights_ : dict of str to float
-        The weight of each output's loss.
+        The weight of each output's loss; of a schedule, that of the first epoch.
     classes_ : ndarray of shape (n_classes,), or list of that
         The classes of `y`; a list for a matrix of several classes per column.
     n_iter_ : int
@@ -182,7 +183,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         trunk: Trunk | nn.Module | Callable[..., nn.Module] | None = None,
         heads: Mapping[str, Head] | None = None,
         *,
-        loss_weights: Mapping[str, float] | None = None,
+        loss_weights: LossWeights = None,
         class_weight: Mapping[Any, float] | str | None = None,
         normalize_losses: bool = True,
         missing_targets: str = "raise",

@@ -65,7 +65,7 @@ def check_known_labels(rows: Rows, heads: Mapping[str, Head], recipe: Recipe) ->
                     f"the labels must have the columns of the first fit, shape "
                     f"{constant.shape[1:]} per row. Got {labels.shape[1:]}."
                 )
-            if name in (recipe.outputs or ()) or recipe.loss_weights[name] == 0:
+            if name in (recipe.outputs or ()) or recipe.is_left_out(name):
                 continue
             other = (weight > 0) & (labels != constant)
             if labels.dtype.kind == "f":  # a head takes what differs by rounding for constant

@@ -14,7 +14,7 @@ from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._sklearn import validate_parameter_constraints
-from mtlearn._typing import Array, ArrayLike, SampleWeight, Spec
+from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight, Spec
 from mtlearn._validation import naming
 from mtlearn.estimators._continuing import (
     check_known_labels,
@@ -26,12 +26,12 @@ from mtlearn.estimators._outputs import (
     check_classes,
     declare_classes,
     find_heads,
-    find_loss_weights,
 )
 from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._state import FittedState
 from mtlearn.estimators._task_callbacks import CallbackSupportMixin, TaskCallbacks
 from mtlearn.estimators._validation import hold_out
+from mtlearn.estimators._weights import find_loss_weights
 from mtlearn.heads import Classification, Head
 from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
@@ -46,7 +46,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
 
     trunk: Trunk | nn.Module | Callable[..., nn.Module] | None
-    loss_weights: Mapping[str, float] | None
+    loss_weights: LossWeights
     learning_rate_schedule: str | None
     normalize_losses: bool
     validation_fraction: Any
@@ -99,7 +99,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     training, held = hold_out(
                         rows,
                         self.validation_fraction,
-                        trained=[name for name in parts if recipe.loss_weights[name] != 0],
+                        trained=[name for name in parts if not recipe.is_left_out(name)],
                         main_output=main_output,
                         stratify=isinstance(parts.get(main_output or ""), Classification),
                         groups=groups,
@@ -109,7 +109,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
                 if before is None:
-                    kept["trunk_"].fit(training.X, training.index)
+                    kept["trunk_"].note(training.X, training.index)
                 callbacks = copy_callbacks(self.callbacks)
                 if task is not None:
                     given = {**kept, "_recipe": recipe}, X, given_y, sample_weight
@@ -168,7 +168,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                 check_classes(parts, classes)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
                 if before is None:
-                    kept["trunk_"].fit(rows.X, rows.index)
+                    kept["trunk_"].note(rows.X, rows.index)
                 trained = train(
                     recipe,
                     kept["trunk_"],
@@ -214,15 +214,16 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         is_validated: bool,
     ) -> Recipe:
         given = self.loss_weights if before is None else self._not_dropped(self.loss_weights)
-        weights = find_loss_weights(given, list(heads), self._owner)
+        weights, schedules = find_loss_weights(given, list(heads), self._owner)
         recipe = self._make_recipe(X, weights, is_validated=is_validated)
+        recipe = replace(recipe, schedules=schedules)
         if before is None:
             return recipe
         outputs = before.recipe.outputs or ()
         without = [
             name
             for name, head in heads.items()
-            if weights[name] != 0 and name not in outputs and not head.is_constant_
+            if not (recipe.is_left_out(name) or name in outputs or head.is_constant_)
         ]
         if without:
             raise ValueError(

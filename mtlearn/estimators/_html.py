@@ -1,4 +1,4 @@
-"""What a notebook shows of an estimator: scikit-learn's diagram with docs, and its outputs."""
+"""What a notebook shows of an estimator: scikit-learn's diagram with docs, outputs, network."""
 
 import inspect
 import re
@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
+from mtlearn.estimators._architecture import find_architecture
+from mtlearn.estimators._diagram import as_svg
 from mtlearn.heads import ClassHead, Head
 
 __all__ = ["ShowsOutputs"]
@@ -19,7 +21,7 @@ NAME_CELL = re.compile(r'<td class="param"(>(?:<a [^>]*>)?([^<]+)<)')
 
 
 class ShowsOutputs(BaseEstimator):
-    """Adds the docs of parameters to the HTML, and a table of the outputs once fitted.
+    """Adds the docs of parameters to the HTML, and once fitted the outputs and the network.
 
     scikit-learn shows docs only together with a link to their page, and for no nested parameter.
     """
@@ -60,7 +62,7 @@ class ShowsOutputs(BaseEstimator):
         return _docs(made_by).get(last, "")
 
     def _outputs_html(self) -> str:
-        """Return the table; nothing before the fit."""
+        """Return the table and the picture of the network; nothing before the fit."""
         if not hasattr(self, "module_"):
             return ""
         last = self.history_[-1] if self.history_ else {}
@@ -77,6 +79,7 @@ class ShowsOutputs(BaseEstimator):
                 for row in rows
             )
             + "</tbody></table>"
+            + as_svg(find_architecture(self), f"The network of {type(self).__name__}")
         )
 
 

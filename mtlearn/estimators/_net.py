@@ -11,7 +11,7 @@ from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks
 from mtlearn._sklearn import fit_context
-from mtlearn._typing import Array, ArrayLike, SampleWeight
+from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._outputs import (
@@ -54,9 +54,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         inferred: numbers in floats are regressed, a matrix of booleans or of 0 and 1 is
         multilabel, anything else has classes. A head with ``target=`` learns another output's
         target.
-    loss_weights : dict of str to float, default=None
+    loss_weights : dict of str to (float or callable), default=None
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
-        output is left out of the training, and predicted by its best constant.
+        output is left out of the training, and predicted by its best constant. A schedule of
+        `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
     main_output : str, default=None
         The output whose score ``score`` returns; None for the mean over outputs.
     normalize_losses : bool, default=True
@@ -145,7 +146,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         ``val_loss``, ``val_<output>_loss`` and ``val_penalty``, with a schedule
         ``learning_rate``, and what `callbacks` record.
     loss_weights_ : dict of str to float
-        The weight of each output's loss.
+        The weight of each output's loss; of a schedule, that of the first epoch.
     classes_ : dict of str to ndarray
         The classes of every output that has some; their array alone if `y` was an array.
     n_iter_ : int
@@ -204,7 +205,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         trunk: Trunk | nn.Module | Callable[..., nn.Module] | None = None,
         heads: Mapping[str, Head] | None = None,
         *,
-        loss_weights: Mapping[str, float] | None = None,
+        loss_weights: LossWeights = None,
         main_output: str | None = None,
         normalize_losses: bool = True,
         missing_targets: str = "raise",

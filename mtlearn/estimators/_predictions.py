@@ -19,9 +19,9 @@ from mtlearn.estimators._outputs import (
     check_columns,
     check_not_lazy,
     find_held_heads,
-    find_label_weights,
     labels_of,
 )
+from mtlearn.estimators._weights import find_label_weights
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import ClassHead, Head
 from mtlearn.inputs import Inputs

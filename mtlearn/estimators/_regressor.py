@@ -36,9 +36,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         How each output is learned, by the output's name. An output that is not named has its head
         inferred from its target; ``"y"`` is a `Regression`. A head with ``target=`` learns another
         output's target.
-    loss_weights : dict of str to float, default=None
+    loss_weights : dict of str to (float or callable), default=None
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
-        output is left out of the training, and predicted by its best constant.
+        output is left out of the training, and predicted by its best constant. A schedule of
+        `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
     normalize_losses : bool, default=True
         Whether to standardise numbers and to divide each loss by that of the best constant, so
         that 1.0 means no better than a constant on every output. False gives the raw sum.
@@ -125,7 +126,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         ``val_loss``, ``val_<output>_loss`` and ``val_penalty``, with a schedule
         ``learning_rate``, and what `callbacks` record.
     loss_weights_ : dict of str to float
-        The weight of each output's loss.
+        The weight of each output's loss; of a schedule, that of the first epoch.
     n_iter_ : int
         The number of epochs, of all fits that went on from each other.
     best_epoch_ : int

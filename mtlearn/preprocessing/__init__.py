@@ -1,6 +1,7 @@
-"""Preprocessing of inputs: a transformer for one input of several, and texts as padded ids."""
+"""Preprocessing of inputs: transformers that make or change them, and texts as padded ids."""
 
+from mtlearn.preprocessing._column_inputs import ColumnInputs
 from mtlearn.preprocessing._on_input import OnInput
 from mtlearn.preprocessing._tokenizer import Tokenizer
 
-__all__ = ["OnInput", "Tokenizer"]
+__all__ = ["ColumnInputs", "OnInput", "Tokenizer"]

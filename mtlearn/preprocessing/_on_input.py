@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from mtlearn._sklearn import HasMethods, StrOptions, fit_context
 from mtlearn._validation import check_known, naming
 from mtlearn.inputs import Inputs
+from mtlearn.preprocessing._dense import check_dense
 
 __all__ = ["OnInput"]
 
@@ -46,6 +47,7 @@ class OnInput(TransformerMixin, BaseEstimator):
 
     See Also
     --------
+    ColumnInputs : Makes several inputs of the columns of one table.
     Tokenizer : Turns an input of texts into ids.
     sklearn.compose.ColumnTransformer : The same for the columns of one table; it can be the
         `transformer` for an input that is a DataFrame.
@@ -244,13 +246,7 @@ class OnInput(TransformerMixin, BaseEstimator):
         return self._replaced(inputs, values)
 
     def _replaced(self, inputs: Inputs, values: Any) -> Inputs:
-        if hasattr(values, "tocsr"):
-            raise TypeError(
-                f"{self._subject()}: its transformer must return a dense array. "
-                f"{type(self.transformer_).__name__} returned a sparse one of the shape "
-                f"{values.shape}; where it has no parameter such as `sparse_output` for that, put "
-                f"TruncatedSVD behind it with make_pipeline."
-            )
+        check_dense(values, self.transformer_, subject=self._subject())
         with naming(self._subject()):
             return Inputs({**inputs, self.name: values})
 

@@ -1,7 +1,7 @@
 """What every trunk does: build the torch module that all outputs share."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
@@ -21,10 +21,18 @@ class Trunk(Part, ABC):
 
     Subclasses store their parameters, declare ``_parameter_constraints`` and implement `build`.
     One that has to know more of the rows than their shape, such as the number of categories, learns
-    it in `fit`; one that has inner layers for heads to attach to implements `build_named`.
+    it in `note`; one that has inner layers for heads to attach to implements `build_named`.
+
+    Attributes
+    ----------
+    takes_integers : bool
+        Whether it makes something of integers as they are, such as ids. To other parts a Graph
+        gives them as floats. The zeros of its dry run are floats for all.
     """
 
-    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:  # noqa: ARG002
+    takes_integers: ClassVar[bool] = False
+
+    def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:  # noqa: ARG002
         """Learn what `build` needs to know of the training rows; here nothing.
 
         Parameters

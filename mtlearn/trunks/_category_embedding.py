@@ -50,7 +50,7 @@ class CategoryEmbedding(Trunk):
     >>> import torch
     >>> from mtlearn.trunks import CategoryEmbedding
     >>> codes = np.array([[0, 2], [1, 0]])
-    >>> module = CategoryEmbedding(4).fit(codes).build(2)
+    >>> module = CategoryEmbedding(4).note(codes).build(2)
     >>> vectors = module(torch.tensor([[1, 2], [-1, 9]]))
     >>> vectors.shape
     torch.Size([2, 8])
@@ -67,8 +67,8 @@ class CategoryEmbedding(Trunk):
     def __init__(self, n_units: int = 8) -> None:
         self.n_units = n_units
 
-    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:
-        """Count the categories of each column; see `Trunk.fit`."""
+    def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
+        """Count the categories of each column; see `Trunk.note`."""
         codes = X if rows is None else X[rows]
         if not isinstance(codes, np.ndarray) or codes.ndim != 2:
             raise ValueError(
@@ -109,6 +109,11 @@ class CategoryTables(nn.Module):
             self.table.weight[self.starts] = 0
 
     def forward(self, codes: Tensor) -> Tensor:
+        if codes.shape[1:] != self.n_categories.shape:
+            raise ValueError(
+                f"CategoryEmbedding takes the columns of fit, rows of the shape "
+                f"{tuple(self.n_categories.shape)}. Got rows of the shape {tuple(codes.shape[1:])}."
+            )
         codes = codes.long()
         known = (codes >= 0) & (codes < self.n_categories)
         return self.table(torch.where(known, codes + 1, 0) + self.starts).flatten(1)

@@ -70,8 +70,8 @@ class Embedding(Trunk):
         self.padding_id = padding_id
         self.unknown_id = unknown_id
 
-    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:
-        """Find the largest id, if it is not given; see `Trunk.fit`."""
+    def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
+        """Find the largest id, if it is not given; see `Trunk.note`."""
         if self.n_ids is None:
             ids = X if rows is None else X[rows]
             assert isinstance(ids, np.ndarray)
@@ -83,7 +83,7 @@ class Embedding(Trunk):
         n_ids = getattr(self, "n_ids_", None) if self.n_ids is None else self.n_ids
         if n_ids is None:
             raise ValueError(
-                "`n_ids` of Embedding must be given where its ids are no input of X. Got None."
+                "`n_ids` of Embedding must be given where it takes no single input of X. Got None."
             )
         for name in ("padding_id", "unknown_id"):
             value = getattr(self, name)

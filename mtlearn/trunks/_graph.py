@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from mtlearn._params import NamedParts
 from mtlearn._random import part_seed, seeded
 from mtlearn._typing import Array
 from mtlearn._validation import check_known, naming
@@ -27,7 +27,7 @@ __all__ = ["Graph"]
 Stage: TypeAlias = tuple[str, Any, str | Sequence[str]]
 
 
-class Graph(Trunk):
+class Graph(NamedParts, Trunk):
     """Stages that take inputs, or what other stages make of them.
 
     Shape: a dict of the inputs' shapes to a dict of (n_samples, n_units), one per stage whose rows
@@ -77,19 +77,20 @@ class Graph(Trunk):
     16
     """
 
+    _named_parts, _part_noun = "stages", "stage"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"stages": [list, tuple]}
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
 
-    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:
-        """Let the parts that take an input of X learn what they need of it; see `Trunk.fit`."""
+    def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
+        """Let the parts that take an input of X learn what they need of it; see `Trunk.note`."""
         inputs = X if isinstance(X, Inputs) else {TABLE: X}
         for name, part, takes in self.stages:
             names = [takes] if isinstance(takes, str) else list(takes)
             if isinstance(part, Trunk) and len(names) == 1 and names[0] in list(inputs):
                 with naming(f"Graph: stage {name!r}"):
-                    part.fit(inputs[names[0]], rows)
+                    part.note(inputs[names[0]], rows)
         return self
 
     def build(self, n_features: Any) -> nn.Module:
@@ -115,36 +116,6 @@ class Graph(Trunk):
         inputs = {name: names for name, (_, names) in stages.items()}
         ends = [name for name in modules if len(shapes[name]) == 1]
         return GraphModule(modules, inputs, ends, is_table)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Get the parameters, with ``deep`` the stages by name and their parameters too."""
-        params = super().get_params(deep=False)
-        if deep:
-            for name, part, _ in self.stages:
-                params[name] = part
-                if isinstance(part, BaseEstimator):
-                    inner = part.get_params().items()
-                    params |= {f"{name}__{key}": value for key, value in inner}
-        return params
-
-    def set_params(self, **params: Any) -> Self:
-        """Set the stages, a part by its name, or a parameter of one as ``name__parameter``."""
-        if "stages" in params:
-            self.stages = params.pop("stages")
-        names = [name for name, _, _ in self.stages]
-        check_known(
-            [key.partition("__")[0] for key in params], names, subject="Graph", noun="stage"
-        )
-        whole = {key: value for key, value in params.items() if "__" not in key}
-        self.stages = [(name, whole.get(name, part), takes) for name, part, takes in self.stages]
-        parts = {name: part for name, part, _ in self.stages}
-        for key, value in params.items():
-            name, found, rest = key.partition("__")
-            if found and not isinstance(parts[name], BaseEstimator):
-                raise ValueError(f"Graph: stage {name!r} is no part with parameters. Got {key!r}.")
-            if found:
-                parts[name].set_params(**{rest: value})
-        return self
 
     def check_params(self) -> None:
         """Raise for stages that are none, and for bad parameters of parts."""

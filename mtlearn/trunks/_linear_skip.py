@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlearn._typing import Array
+from mtlearn._validation import naming
 from mtlearn.inputs import Inputs
 from mtlearn.trunks._base import Trunk
 from mtlearn.trunks._module import as_trunk
@@ -48,9 +49,15 @@ class LinearSkip(Trunk):
     def __init__(self, part: Trunk | nn.Module | Callable[..., nn.Module] | None = None) -> None:
         self.part = part
 
-    def fit(self, X: Array | Inputs, rows: Array | None = None) -> Self:
-        """Let the part learn what it needs of the rows; see `Trunk.fit`."""
-        as_trunk(self.part).fit(X, rows)
+    def check_params(self) -> None:
+        """Raise for what is no part, and for bad parameters of the part."""
+        super().check_params()
+        with naming("the part of LinearSkip"):
+            as_trunk(self.part).check_params()
+
+    def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
+        """Let the part learn what it needs of the rows; see `Trunk.note`."""
+        as_trunk(self.part).note(X, rows)
         return self
 
     def build(self, n_features: Any) -> nn.Module:

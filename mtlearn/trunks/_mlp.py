@@ -1,6 +1,6 @@
 """The trunk for tables: a multilayer perceptron."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -84,10 +84,13 @@ class MLP(Trunk):
 
     def _layers(self, n_features: Any) -> list[nn.Module]:
         if not isinstance(n_features, int):
-            raise TypeError(
-                f"`trunk` MLP takes one table. Got the inputs {list(n_features)}; pass a module "
-                f"that takes a dict of them, or one table as X."
-            )
+            found = f"rows of the shape {n_features}; make rows of one axis first, as Pool does"
+            if isinstance(n_features, Mapping):
+                found = (
+                    f"the inputs {list(n_features)}; pass a module that takes a dict of them, or "
+                    f"one table as X"
+                )
+            raise TypeError(f"`trunk` MLP takes one table. Got {found}.")
         return dense(
             n_features,
             [int(size) for size in self.hidden_layer_sizes],

@@ -91,7 +91,7 @@ def test_parameters_and_fitted_attributes_have_their_docs():
         "heads__<price>": "heads : dict of str to Head, default=None How each output is learned",
         "heads__<price>__delta": 'delta : float, default=1.0 Where ``"huber"`` changes',
         "heads__<price>__transformer__clip": "clip : bool, default=False Set to True to clip",
-        "loss_weights__kind": "loss_weights : dict of str to float, default=None The weight",
+        "loss_weights__kind": "loss_weights : dict of str to (float or callable), default=None The",
     }.items():
         assert cells[name][0].startswith(start)
 

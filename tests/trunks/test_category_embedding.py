@@ -12,7 +12,7 @@ CODES = np.array([[0, 2, 0], [1, 0, 0], [2, 1, 0], [0, 1, 0]])
 
 
 def test_each_category_of_each_column_has_a_vector_of_its_own():
-    module = CategoryEmbedding(4).fit(CODES).build(3)
+    module = CategoryEmbedding(4).note(CODES).build(3)
     found = module(torch.tensor(CODES)).unflatten(1, (3, 4))
     vectors = {}
     for row, codes in zip(found, CODES, strict=True):
@@ -23,7 +23,7 @@ def test_each_category_of_each_column_has_a_vector_of_its_own():
 
 
 def test_unseen_categories_have_one_vector_for_each_column_which_begins_as_zero():
-    module = CategoryEmbedding(2).fit(CODES).build(3)
+    module = CategoryEmbedding(2).note(CODES).build(3)
     unseen = torch.tensor([[-1, 3, 9], [7, -5, 1]])
     assert not module(unseen).any()
     with torch.no_grad():
@@ -34,35 +34,46 @@ def test_unseen_categories_have_one_vector_for_each_column_which_begins_as_zero(
 def test_rare_categories_can_be_learned_as_the_unseen_one():
     codes = CODES.copy()
     codes[0, 0] = -1
-    module = CategoryEmbedding(2).fit(codes).build(3)
+    module = CategoryEmbedding(2).note(codes).build(3)
     module(torch.tensor(codes)).sum().backward()
     assert module.table.weight.grad[module.starts].any(1).tolist() == [True, False, False]
 
 
 def test_only_training_rows_are_counted():
-    part = CategoryEmbedding().fit(CODES, rows=np.array([1, 3]))
+    part = CategoryEmbedding().note(CODES, rows=np.array([1, 3]))
     assert part.n_categories_.tolist() == [2, 2, 1]
 
 
 def test_a_column_of_nothing_but_unseen_categories_has_one_vector():
-    part = CategoryEmbedding(2).fit(np.array([[-1], [-1]]))
+    part = CategoryEmbedding(2).note(np.array([[-1], [-1]]))
     assert part.n_categories_.tolist() == [0]
     assert part.build(1)(torch.tensor([[-1], [0]])).shape == (2, 2)
 
 
 def test_codes_may_come_as_floats_as_those_of_a_frame_do():
-    module = CategoryEmbedding(2).fit(CODES.astype(float)).build(3)
+    module = CategoryEmbedding(2).note(CODES.astype(float)).build(3)
     x = torch.tensor(CODES)
     assert torch.equal(module(x), module(x.double()))
 
 
 def test_fractions_and_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"takes codes, whole numbers. Got fractions"):
-        CategoryEmbedding().fit(np.array([[0.5]]))
+        CategoryEmbedding().note(np.array([[0.5]]))
     with pytest.raises(
         ValueError, match=r"rows of the shape \(n_columns,\). Got ndarray of the sh"
     ):
-        CategoryEmbedding().fit(np.zeros((2, 2, 2), int))
+        CategoryEmbedding().note(np.zeros((2, 2, 2), int))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_another_number_of_columns_than_in_fit_is_refused(columns):
+    graph = Graph([("embed", CategoryEmbedding(2), "codes")])
+    net = MultiOutputNet(graph, max_epochs=1).fit({"codes": CODES}, {"a": np.arange(4.0)})
+    message = (
+        rf"the columns of fit, rows of the shape \(3,\)\. Got rows of the shape \({columns},\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        net.predict({"codes": np.zeros((4, columns), int)})
 
 
 def test_it_must_take_an_input_by_itself():

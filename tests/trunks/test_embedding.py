@@ -67,7 +67,7 @@ def test_the_number_of_ids_may_come_from_the_training_rows():
 
 def test_held_out_rows_do_not_count_for_the_ids():
     ids = np.array([[2], [3], [4], [9]])
-    part = Embedding(None, 3).fit(ids, rows=np.array([0, 2]))
+    part = Embedding(None, 3).note(ids, rows=np.array([0, 2]))
     assert part.n_ids_ == 5
 
 

@@ -28,3 +28,20 @@ def test_it_takes_tables_only():
         ValueError, match=r"LinearSkip takes a table.* Got rows of the shape \(4, 3"
     ):
         LinearSkip().build((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("part", "match"),
+    [
+        (MLP((4,), dropout=2), "the part of LinearSkip: The 'dropout' parameter of MLP"),
+        (
+            MLP((0,)),
+            "the part of LinearSkip: `hidden_layer_sizes` of MLP must hold positive integers",
+        ),
+        ("mlp", "'part' parameter of LinearSkip"),
+    ],
+)
+def test_bad_parameters_of_the_part_are_refused(part, match):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match=match):
+        MultiOutputNet(LinearSkip(part), max_epochs=1).fit(X, {"y": X[:, 0]})

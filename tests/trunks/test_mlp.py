@@ -171,3 +171,10 @@ def test_an_unknown_layer_is_an_error_that_names_the_layers():
     for at in ("hidden_3", ["hidden_1", "hidden_3"]):
         with pytest.raises(ValueError, match=message):
             fit(a=Regression(at=at))
+
+
+def test_sequences_and_several_inputs_are_refused_with_a_remedy():
+    with pytest.raises(TypeError, match=r"one table. Got rows of the shape \(5, 3\); make rows of"):
+        MLP().build((5, 3))
+    with pytest.raises(TypeError, match=r"one table. Got the inputs \['a', 'b'\]; pass a module"):
+        MLP().build({"a": (5,), "b": (3,)})

@@ -38,6 +38,23 @@ def test_it_stacks_and_nested_parameters_reach_the_part():
 
 def test_the_part_learns_of_the_rows_what_it_needs():
     codes = np.array([[0, 3], [1, 2]])
-    module = Residual(CategoryEmbedding(2)).fit(codes).build(2)
+    module = Residual(CategoryEmbedding(2)).note(codes).build(2)
     with pytest.raises(RuntimeError, match="dtype"):  # codes are no numbers to add
         module(torch.tensor(codes))
+
+
+@pytest.mark.parametrize(
+    ("part", "match"),
+    [
+        (MLP((4,), dropout=2), "the part of Residual: The 'dropout' parameter of MLP"),
+        (
+            MLP((0,)),
+            "the part of Residual: `hidden_layer_sizes` of MLP must hold positive integers",
+        ),
+        ("mlp", "'part' parameter of Residual"),
+    ],
+)
+def test_bad_parameters_of_the_part_are_refused(part, match):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match=match):
+        MultiOutputNet(Residual(part), max_epochs=1).fit(X, {"y": X[:, 0]})
