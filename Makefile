@@ -55,9 +55,11 @@ test-oldest: $(OLDEST)/.test  ## the tests with the oldest versions that pyproje
 interop: $(VENV)/.interop  ## the tests with neighbours: skrub, Optuna, dask, skops, MLflow, SHAP, ...
 	$(BIN)/python -m pytest -m interop tests/interop
 
-bench: $(VENV)/.bench  ## the tables of benchmarks/; those of speed go to docs/benchmarks
+bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/streams.py
+	$(BIN)/python benchmarks/texts.py --write
+	$(BIN)/python benchmarks/auxiliary_classifiers.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

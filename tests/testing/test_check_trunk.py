@@ -120,7 +120,7 @@ OURS = [
 
 
 def name_of(part):
-    return re.sub(r"\W+", "_", repr(part))[:60]
+    return re.sub(r"\W+", "_", re.sub(r" at 0x\w+", "", repr(part)))[:60]
 
 
 @pytest.mark.parametrize(("part", "X"), OURS, ids=[name_of(part) for part, _ in OURS])
