@@ -60,6 +60,8 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/streams.py
 	$(BIN)/python benchmarks/texts.py --write
 	$(BIN)/python benchmarks/auxiliary_classifiers.py --write
+	$(BIN)/python benchmarks/order_of_states.py --write
+	$(BIN)/python benchmarks/categories.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

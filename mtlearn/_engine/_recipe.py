@@ -38,7 +38,8 @@ class Recipe:
     """What a run does with the data: everything but the data and the parts.
 
     `outputs` are the outputs with layers of their own; None before there are any layers. The weight
-    of an output in `schedules` is that of the first epoch, and changes by its schedule.
+    of an output in `schedules` is that of the first epoch, and changes by its schedule. With
+    `shares_stopping`, members that are trained side by side stop together.
     """
 
     loss_weights: Mapping[str, float]
@@ -63,6 +64,7 @@ class Recipe:
     monitor: str = "train_loss"
     outputs: tuple[str, ...] | None = None
     schedules: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
+    shares_stopping: bool = False
 
     def is_left_out(self, name: str) -> bool:
         """Tell whether an output has the constant weight 0."""
@@ -144,7 +146,8 @@ class Recipe:
             )
             own.append(("learning_rate_schedule", schedule))
         if self.early_stopping:
-            own.append(("best_epoch", BestEpoch(self.monitor, self.n_iter_no_change)))
+            stopper = BestEpoch(self.monitor, self.n_iter_no_change, self.shares_stopping)
+            own.append(("best_epoch", stopper))
         if self.verbose == "progress":
             own.append(("progress", ProgressBar()))
         net = make_net(

@@ -42,7 +42,12 @@ def _onecycle(n_steps: int, _monitor: str, _patience: int) -> LRScheduler:
 def _plateau(_n_steps: int, monitor: str, patience: int) -> LRScheduler:
     policy = lr_scheduler.ReduceLROnPlateau
     return LRScheduler(
-        policy, monitor=monitor, event_name=None, factor=PLATEAU_FACTOR, patience=patience
+        policy,
+        monitor=monitor,
+        event_name=None,
+        factor=PLATEAU_FACTOR,
+        patience=patience,
+        threshold=0.0,  # torch's is relative, and of a loss below 0 would take a rise for a fall
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,11 +10,13 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from mtlearn._engine._module import all_tensors
+from mtlearn._pausing import ask, can_ask
 from mtlearn.exceptions import DivergenceError
 
 __all__ = [
     "BestEpoch",
     "Diverged",
+    "HeldOutLoss",
     "LastEpochs",
     "StopTraining",
     "copy_tensors",
@@ -24,6 +27,27 @@ __all__ = [
 
 
 Weights = Callable[[], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class HeldOutLoss:
+    """The loss of a network on rows held out from it; the answer is the mean of all members'.
+
+    Parameters
+    ----------
+    value : float
+        The mean loss of these rows.
+    n_rows : int
+        How many they are.
+    """
+
+    value: float
+    n_rows: int
+
+    @property
+    def n_bytes(self) -> int:
+        """About how much memory is held for it."""
+        return 0
 
 
 class StopTraining(Exception):
@@ -85,11 +109,15 @@ class BestEpoch(Callback):
         The loss to watch, by its name in skorch's history.
     patience : int
         How many epochs in a row may be no better than the best.
+    is_shared : bool, default=False
+        Whether the loss that counts is the mean of those of all members of an ensemble, which are
+        trained side by side; they then stop at the same epoch, with the weights of the same one.
     """
 
-    def __init__(self, monitor: str, patience: int) -> None:
+    def __init__(self, monitor: str, patience: int, is_shared: bool = False) -> None:
         self.monitor = monitor
         self.patience = patience
+        self.is_shared = is_shared
 
     def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
         """Forget any earlier training."""
@@ -102,6 +130,8 @@ class BestEpoch(Callback):
         loss, epoch = net.history[-1].get(self.monitor), len(net.history)
         if loss is None:
             return
+        if self.is_shared and can_ask():
+            loss = ask(HeldOutLoss(loss, len(net.watched)))
         if loss < self._best:
             self._best, self.best_epoch_ = loss, epoch
             self._weights = _weights_of(net)

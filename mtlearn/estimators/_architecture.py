@@ -65,7 +65,7 @@ def find_architecture(estimator: Any) -> list[Stage]:
     Parameters
     ----------
     estimator : estimator
-        A fitted estimator of mtlearn.
+        A fitted estimator of mtlearn; of several members, the first.
 
     Returns
     -------
@@ -78,6 +78,8 @@ def find_architecture(estimator: Any) -> list[Stage]:
         If it is not fitted.
     """
     check_is_fitted(estimator)
+    if hasattr(estimator, "members_"):
+        return find_architecture(estimator.members_[0])
     recipe: Recipe = estimator._recipe
     spec: Spec = estimator._spec
     module = _copied(estimator)

@@ -21,9 +21,9 @@ from mtlearn._random import root_seed
 from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array, LossWeights
 from mtlearn.estimators._architecture import as_frame, find_architecture
-from mtlearn.estimators._fitting import Fitting
 from mtlearn.estimators._html import ShowsOutputs
 from mtlearn.estimators._inputs import float_type
+from mtlearn.estimators._members import Members
 from mtlearn.estimators._validation import AUTO_ROWS
 from mtlearn.estimators._view import OutputView
 from mtlearn.heads import Head
@@ -33,7 +33,7 @@ from mtlearn.trunks import MLP, Trunk
 __all__ = ["BaseMultiOutputNet"]
 
 
-class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
+class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
     """One network for several outputs, whatever form ``y`` has.
 
     Subclasses say how ``y`` becomes Targets and how predictions of each output become what their
@@ -71,6 +71,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         "callbacks": [list, tuple, dict, None],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *DTYPES})],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "fast_step": ["boolean", StrOptions({"auto"})],
         "warm_start": ["boolean"],
@@ -101,6 +102,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
+        n_members: int = 1,
         n_threads: int | None = 1,
         fast_step: bool | str = "auto",
         warm_start: bool = False,
@@ -127,6 +129,7 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
         self.callbacks = callbacks
         self.device = device
         self.dtype = dtype
+        self.n_members = n_members
         self.n_threads = n_threads
         self.fast_step = fast_step
         self.warm_start = warm_start
@@ -196,6 +199,10 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
                 f"{self._owner}: an estimator must keep an output, and its main ones. Got "
                 f"{list(dropped)} of {self.output_names_} to drop."
             )
+        if self._has_members:
+            smaller = copy.copy(self)
+            smaller._keep_members([m.drop_outputs(names) for m in self.members_], None)
+            return smaller
         kept = {name: head for name, head in self.heads_.items() if name not in dropped}
         weights = {name: self.loss_weights_[name] for name in kept}
         smaller = copy.copy(self)
@@ -245,10 +252,11 @@ class BaseMultiOutputNet(Fitting, ShowsOutputs, NestedParams, ABC):
             fast_step=self.fast_step if self.fast_step == "auto" else bool(self.fast_step),
             verbose=self.verbose,
             seed=root_seed(self.random_state),
+            shares_stopping=getattr(self, "_shares_stopping", False),
         )
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
+        return hasattr(self, "module_") or hasattr(self, "members_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

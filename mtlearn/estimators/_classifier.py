@@ -104,6 +104,11 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
         The type of the weights; "auto" for that of `X` (integers count as float64).
+    n_members : int, default=1
+        How many networks to train, whose predictions are averaged: numbers, and the probabilities
+        of classes. They differ in what they draw: first weights, the order of rows, dropout. They
+        are trained side by side, which takes less time than one after the other. With early
+        stopping each holds out a fold of its own, and all stop at the epoch of the least mean loss.
     n_threads : int, default=1
         Threads for torch's operators during ``fit``, restored after it; None for torch's own
         setting. More than one pays from some hundreds of units on.
@@ -131,7 +136,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     trunk_ : Trunk
         The trunk's specification.
     module_ : torch.nn.Module
-        The network, in evaluation mode.
+        The network, in evaluation mode; only if ``n_members=1``.
+    members_ : list of estimator
+        The fitted estimators of one network each; only if `n_members` is larger.
     net_ : skorch.NeuralNet
         The net that trained it; not pickled, but made anew when asked for.
     fast_step_ : bool
@@ -202,6 +209,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
+        n_members: int = 1,
         n_threads: int | None = 1,
         fast_step: bool | str = "auto",
         warm_start: bool = False,
@@ -229,6 +237,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             callbacks=callbacks,
             device=device,
             dtype=dtype,
+            n_members=n_members,
             n_threads=n_threads,
             fast_step=fast_step,
             warm_start=warm_start,
@@ -287,7 +296,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             If a loss or a weight leaves the finite numbers. The estimator then has the best
             weights so far, or the last good ones; it is as it was if the first epoch diverges.
         """
-        goes_on = self.warm_start and hasattr(self, "module_")
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
         own = self._own_targets(y, self._own_names if goes_on else None)
         targets, heads = with_aux(own, aux, self._owner), self._find_heads(own)
         check_validation(X_val, y_val, sample_weight_val, self._owner)
@@ -349,7 +358,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         mtlearn.exceptions.DivergenceError
             If a loss or a weight leaves the finite numbers; the estimator is as it was.
         """
-        is_first = not hasattr(self, "module_")
+        is_first = not self.__sklearn_is_fitted__()
         own = self._own_targets(y, _declared_columns(y, classes) if is_first else self._own_names)
         targets, heads = with_aux(own, aux, self._owner), self._find_heads(own)
         if classes is not None and not isinstance(classes, Mapping):

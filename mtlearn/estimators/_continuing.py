@@ -58,7 +58,7 @@ def check_known_labels(rows: Rows, heads: Mapping[str, Head], recipe: Recipe) ->
     """Raise a ValueError for labels of another shape, and new values of a constant output."""
     for name, head in heads.items():
         with naming(f"output {name!r}"):
-            constant = head.decode(np.asarray(head.constant_raw_, dtype=np.float64)[None])
+            constant = head.constant_label()
             labels, weight = rows.targets[name], rows.weights[name]
             if labels.shape[1:] != constant.shape[1:]:
                 raise ValueError(

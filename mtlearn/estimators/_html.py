@@ -63,7 +63,7 @@ class ShowsOutputs(BaseEstimator):
 
     def _outputs_html(self) -> str:
         """Return the table and the picture of the network; nothing before the fit."""
-        if not hasattr(self, "module_"):
+        if not self.__sklearn_is_fitted__():
             return ""
         last = self.history_[-1] if self.history_ else {}
         rows = [
@@ -112,7 +112,8 @@ def _row(name: str, head: Head, weight: float, last: Mapping[str, float]) -> dic
 
 def _predicts(head: Head) -> str:
     if not isinstance(head, ClassHead):
-        return "numbers" if head.raw_shape_ == () else f"{head.raw_shape_[0]} columns of numbers"
+        columns = head.constant_label().shape[1:]
+        return "numbers" if columns == () else f"{columns[0]} columns of numbers"
     classes = [str(label) for label in head.classes_[:MAX_CLASSES].tolist()]
     more = len(head.classes_) - len(classes)
     return f"{len(head.classes_)} classes: " + ", ".join(classes) + (", ..." if more else "")

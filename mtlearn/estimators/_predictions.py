@@ -27,7 +27,7 @@ from mtlearn.heads import ClassHead, Head
 from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 
-__all__ = ["Predictions"]
+__all__ = ["Predictions", "has_std"]
 
 
 class Predictions(BaseEstimator):
@@ -109,6 +109,26 @@ class Predictions(BaseEstimator):
         raw = self._raw(X, heads, fitted)
         return {name: head.decode_proba(raw[name]) for name, head in heads.items()}
 
+    def _predict_std(
+        self, X: ArrayLike, names: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Return the standard deviations of those outputs named that predict them."""
+        fitted = self.__dict__.copy()  # another thread may fit meanwhile
+        heads = {n: h for n, h in self._heads(names, fitted).items() if has_std(h)}
+        if not heads:
+            raise AttributeError(
+                f"{self._owner}: no output has a standard deviation. Give it a head that predicts "
+                f"one, such as Gaussian()."
+            )
+        raw = self._raw(X, heads, fitted)
+        found: dict[str, Array] = {
+            name: getattr(head, "decode_std")(raw[name])  # noqa: B009 (only some heads have it)
+            for name, head in heads.items()
+        }
+        for name, std in found.items():
+            self._check_finite(name, std)
+        return found
+
     def _scores(
         self,
         X: ArrayLike,
@@ -130,9 +150,10 @@ class Predictions(BaseEstimator):
         scores = {}
         for name, head in heads.items():
             with naming(f"{self._owner}: output {name!r}"):
-                if labels[name].shape[1:] != predicted[name].shape[1:]:
+                shape = (len(predicted[name]), *head.constant_label().shape[1:])
+                if labels[name].shape != shape:
                     raise ValueError(
-                        f"the labels must have the shape {predicted[name].shape}, as in fit. Got "
+                        f"the labels must have the shape {shape}, as in fit. Got "
                         f"{labels[name].shape}."
                     )
                 scores[name] = head.score(labels[name], predicted[name], weights[name])
@@ -221,6 +242,11 @@ class Predictions(BaseEstimator):
     @property
     def _owner(self) -> str:
         return type(self).__name__
+
+
+def has_std(head: Head) -> bool:
+    """Tell whether a head predicts a standard deviation."""
+    return hasattr(head, "decode_std")
 
 
 def _weights_of(

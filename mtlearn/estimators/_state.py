@@ -85,7 +85,7 @@ class FittedState(BaseEstimator):
 
     def _keep(self, trained: Trained, attributes: dict[str, Any], *, continues: bool) -> None:
         """Set the fitted attributes, all at once for threads that predict meanwhile."""
-        for stale in ("net_", "_net_state"):
+        for stale in ("net_", "_net_state", "members_"):
             self.__dict__.pop(stale, None)
         found = {
             "module_": trained.module,

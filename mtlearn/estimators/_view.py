@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mtlearn._typing import Array, ArrayLike
 from mtlearn._validation import check_known
-from mtlearn.estimators._predictions import Predictions
+from mtlearn.estimators._predictions import Predictions, has_std
 from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
 
@@ -19,6 +19,10 @@ __all__ = ["OutputView", "find_net", "predict_outputs"]
 
 def _has_classes(view: "OutputView") -> bool:
     return isinstance(view.head_, ClassHead)
+
+
+def _has_std(view: "OutputView") -> bool:
+    return has_std(view.head_)
 
 
 class OutputView(BaseEstimator):
@@ -128,6 +132,23 @@ class OutputView(BaseEstimator):
         """
         return predict_outputs(self.fitted, X, [self.name], proba=True)[self.name]
 
+    @available_if(_has_std)
+    def predict_std(self, X: ArrayLike) -> Array:
+        """Predict the standard deviation of the output.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows, as `fitted` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The standard deviations of the labels about the predictions.
+        """
+        net, steps = self._find()
+        return net._predict_std(_transform(X, steps), [self.name])[self.name]
+
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Return the output's own score.
 
@@ -195,7 +216,7 @@ class OutputView(BaseEstimator):
         else:
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
-            tags.target_tags.multi_output = self.head_.raw_shape_ != ()
+            tags.target_tags.multi_output = self.head_.constant_label().shape[1:] != ()
         tags.target_tags.required = True
         return tags
 

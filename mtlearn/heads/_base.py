@@ -39,8 +39,8 @@ class Head(Part, ABC):
         The raw output of the best constant prediction.
     baseline_ : float
         What each loss is divided by: the mean loss of the best constant under the same weights,
-        at least 0.05, so that 1.0 means no better than a constant. 1.0 if losses are not
-        normalised.
+        so that 1.0 means no better than a constant; at least 0.05, unless the head says otherwise.
+        1.0 if losses are not normalised.
     constant_loss_ : float
         The loss of the best constant, divided by `baseline_`.
     is_constant_ : bool
@@ -165,7 +165,17 @@ class Head(Part, ABC):
             layers.append(Squeeze())
         return nn.Sequential(*layers)
 
-    def set_baseline(self, constant_loss: float, *, normalize: bool) -> None:
+    def constant_label(self) -> Array:
+        """Return what the best constant predicts, as one label of shape ``(1, *columns)``.
+
+        Its shape tells the columns of the labels. Heads that predict several numbers for a label
+        override it.
+        """
+        return self.decode(np.asarray(self.constant_raw_, dtype=np.float64)[None])
+
+    def set_baseline(
+        self, constant_loss: float, *, normalize: bool, floor: float = BASELINE_FLOOR
+    ) -> None:
         """Set `baseline_` and `constant_loss_`; part of every head's `fit`.
 
         Parameters
@@ -174,8 +184,10 @@ class Head(Part, ABC):
             The mean loss of the best constant over the labels, by their weights.
         normalize : bool
             Whether losses are normalised.
+        floor : float, default=0.05
+            The smallest number to divide losses by.
         """
-        self.baseline_ = max(float(constant_loss), BASELINE_FLOOR) if normalize else 1.0
+        self.baseline_ = max(float(constant_loss), floor) if normalize else 1.0
         self.constant_loss_ = float(constant_loss) / self.baseline_
 
 
@@ -199,6 +211,21 @@ class ClassHead(Head):
     """
 
     classes_: Array
+
+    def decide(self, proba: Array) -> Array:
+        """Return the predictions for class probabilities; here the most probable classes.
+
+        Parameters
+        ----------
+        proba : ndarray of shape (n_samples, n_classes)
+            The probabilities, such as the means of several networks'.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The classes.
+        """
+        return self.classes_[proba.argmax(axis=1)]
 
     @abstractmethod
     def decode_proba(self, raw: Array) -> Array:

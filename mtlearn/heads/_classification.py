@@ -118,26 +118,9 @@ class Classification(ClassHead):
 
     def fit(self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool = False) -> Self:
         """Learn the classes, their weights and their frequencies; see `Head.fit`."""
-        if y.ndim != 1:
-            raise ValueError(
-                f"Classification needs one label per row. Got the shape {y.shape}; use MultiLabel "
-                f"for a 0/1 matrix, and one output per column for several classes each."
-            )
-        labels = homogeneous(y[weight > 0])
-        self.classes_ = self._find_classes(labels)
-        self._noted = None
-        n_classes = len(self.classes_)
-        codes = self._codes(labels)
-        mass = np.zeros(n_classes)
-        np.add.at(mass, codes, weight[weight > 0])
-        self.class_weight_ = self._find_class_weight(mass)
-        if more_to_come:
-            mass += weight[weight > 0].mean()  # as if each class came once more
-        mass = mass * self.class_weight_
-        if mass.sum() <= 0:
-            raise ValueError("`class_weight` leaves no label any weight; give one class more.")
+        mass = self._learn_classes(y, weight, normalize=normalize, more_to_come=more_to_come)
+        n_classes = len(mass)
         self.raw_shape_ = (n_classes,) if n_classes > 2 else ()
-        self.is_constant_ = bool((mass > 0).sum() == 1) and (normalize or n_classes == 1)
         epsilon = float(self.label_smoothing)
         best = (1 - epsilon) * mass / mass.sum() + epsilon / n_classes
         log_best = np.log(np.maximum(best, TINY))
@@ -165,7 +148,7 @@ class Classification(ClassHead):
 
     def decode(self, raw: Array) -> Array:
         """Return the most probable classes; see `Head.decode`."""
-        return self.classes_[self.decode_proba(raw).argmax(axis=1)]
+        return self.decide(self.decode_proba(raw))
 
     def decode_proba(self, raw: Array) -> Array:
         """Return the probabilities of the classes, of shape (n_samples, n_classes)."""
@@ -182,13 +165,38 @@ class Classification(ClassHead):
         labels = self.classes_[self._codes(homogeneous(y[present]))]
         return float(accuracy_score(labels, predicted[present], sample_weight=weight[present]))
 
+    def _learn_classes(
+        self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool
+    ) -> Floats:
+        """Set `classes_`, `class_weight_` and `is_constant_`; return the weight of each class."""
+        owner = type(self).__name__
+        if y.ndim != 1:
+            raise ValueError(
+                f"{owner} needs one label per row. Got the shape {y.shape}; use MultiLabel for a "
+                f"0/1 matrix, and one output per column for several classes each."
+            )
+        labels = homogeneous(y[weight > 0])
+        self.classes_ = self._find_classes(labels)
+        self._noted = None
+        n_classes = len(self.classes_)
+        mass = np.zeros(n_classes)
+        np.add.at(mass, self._codes(labels), weight[weight > 0])
+        self.class_weight_ = self._find_class_weight(mass)
+        if more_to_come:
+            mass += weight[weight > 0].mean()  # as if each class came once more
+        mass = mass * self.class_weight_
+        if mass.sum() <= 0:
+            raise ValueError("`class_weight` leaves no label any weight; give one class more.")
+        self.is_constant_ = bool((mass > 0).sum() == 1) and (normalize or n_classes == 1)
+        return mass
+
     def _find_classes(self, labels: Array) -> Array:
         noted = getattr(self, "_noted", None)
         try:
             found = np.unique(labels if noted is None else noted)
         except TypeError as error:
             raise ValueError(
-                f"Classification needs labels of one kind that can be sorted: {error}."
+                f"{type(self).__name__} needs labels of one kind that can be sorted: {error}."
             ) from error
         if self.classes is None:
             return found
@@ -210,7 +218,7 @@ class Classification(ClassHead):
             new = list(dict.fromkeys(np.broadcast_to(labels, len(codes))[unknown].tolist()))
             raise ValueError(
                 f"Every label must be one of the classes {self.classes_.tolist()}. Got {new[:5]}; "
-                f"declare all classes with Classification(classes=[...])."
+                f"declare all classes with {type(self).__name__}(classes=[...])."
             )
         return codes
 

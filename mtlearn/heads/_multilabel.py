@@ -134,7 +134,11 @@ class MultiLabel(ClassHead):
 
     def decode(self, raw: Array) -> Array:
         """Return the indicator matrix; see `Head.decode`."""
-        above = self.decode_proba(raw) > self.threshold_
+        return self.decide(self.decode_proba(raw))
+
+    def decide(self, proba: Array) -> Array:
+        """Return the labels whose probability is above the threshold; see `ClassHead.decide`."""
+        above = proba > self.threshold_
         return np.where(self.varies_, above, self.constant_ > 0).astype(self.dtype_)
 
     def decode_proba(self, raw: Array) -> Array:

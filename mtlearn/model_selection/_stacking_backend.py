@@ -8,7 +8,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase
 
-from mtlearn.model_selection._side_by_side import Outcome, side_by_side
+from mtlearn._engine._side_by_side import Outcome, side_by_side
 
 __all__ = ["StackingBackend"]
 

@@ -14,6 +14,8 @@ from mtlearn.trunks._base import Trunk
 
 __all__ = ["CategoryEmbedding"]
 
+SCALE = 0.05
+
 
 class CategoryEmbedding(Trunk):
     """A vector for each category of each column, learned; the vectors of a row side by side.
@@ -23,7 +25,7 @@ class CategoryEmbedding(Trunk):
     The codes are those of scikit-learn's OrdinalEncoder: 0, 1, ... in each column. A negative code,
     or one that no training row has, is an unseen category. Each column has a vector for these; it
     begins as 0, and is learned if training rows have negative codes, which stand for rare or
-    missing categories too.
+    missing categories too. The other first weights are uniform in -0.05 to 0.05.
 
     Parameters
     ----------
@@ -105,6 +107,7 @@ class CategoryTables(nn.Module):
         self.starts: Tensor
         self.register_buffer("n_categories", sizes, persistent=False)
         self.register_buffer("starts", torch.cumsum(sizes + 1, 0) - sizes - 1, persistent=False)
+        nn.init.uniform_(self.table.weight, -SCALE, SCALE)
         with torch.no_grad():
             self.table.weight[self.starts] = 0
 

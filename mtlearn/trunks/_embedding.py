@@ -14,11 +14,16 @@ from mtlearn.trunks._base import Trunk
 
 __all__ = ["Embedding"]
 
+SCALE = 0.05
+
 
 class Embedding(Trunk):
     r"""A vector for each id, learned.
 
     Shape: ids (n_samples, \*shape) to (n_samples, \*shape, n_units).
+
+    The first weights are uniform in -0.05 to 0.05, as in Keras. The estimator's L2 penalty counts
+    the whole table in every step, the ids of no row too: make `alpha` small for a large one, or 0.
 
     Parameters
     ----------
@@ -100,6 +105,13 @@ class IdEmbedding(nn.Embedding):
     def __init__(self, n_ids: int, n_units: int, padding_id: int | None, unknown_id: int) -> None:
         super().__init__(n_ids, n_units, padding_idx=padding_id)
         self.unknown_id = min(unknown_id, n_ids - 1)
+
+    def reset_parameters(self) -> None:
+        """Draw small first weights: torch's, of variance 1, would drown what else is summed."""
+        nn.init.uniform_(self.weight, -SCALE, SCALE)
+        if self.padding_idx is not None:
+            with torch.no_grad():
+                self.weight[self.padding_idx] = 0
 
     def forward(self, input: Tensor) -> Tensor:
         ids = input.long()

@@ -370,7 +370,12 @@ def test_heads_attach_to_named_tensors_of_the_trunk():
     [
         (Tower, "lat", r"output 'number': `at`.*unknown trunk tensor 'lat'.*did you mean 'late'"),
         (Tower, None, r"output 'number'.*must name one of \['early', 'late'\]"),
-        (None, "late", r"output 'number': .* because `trunk` returns one tensor without a name"),
+        (None, "late", r"output 'number': .* tensor 'late'; the trunk tensors are \['hidden_1', "),
+        (
+            nn.Linear(4, 4),
+            "late",
+            r"output 'number': .* because `trunk` returns one tensor without a name",
+        ),
         (nn.Linear(7, 2), None, "`trunk` failed on two rows of zeros: it must take rows of 4"),
         (nn.Unflatten(1, (2, 2)), None, r"shape \(n_samples, n_units\)"),
         (lambda: "net", None, "`trunk` must make a torch.nn.Module"),

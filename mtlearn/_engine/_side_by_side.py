@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mtlearn._engine._stacks import Epoch, Stacks
+from mtlearn._engine._stopping import HeldOutLoss
 from mtlearn._pausing import PausingCall
 from mtlearn._torch_state import training_settings
 
@@ -22,11 +23,14 @@ Outcome = tuple[Any, BaseException | None]
 def side_by_side(
     functions: Sequence[Callable[[], Any]],
     progress: Callable[[int, int, int], None] = lambda *_: None,
+    *,
+    all_at_once: bool = False,
 ) -> list[Outcome]:
     """Call functions, each up to where it trains a network; train these networks together.
 
     Nothing runs at the same time as anything else: the calls take turns. At most 256 calls, or
-    about 1 GiB of rows and weights, are held at a time.
+    about 1 GiB of rows and weights, are held at a time. Calls that ask for the mean of their losses
+    on held-out rows get it from all that are held.
 
     Parameters
     ----------
@@ -35,6 +39,8 @@ def side_by_side(
     progress : callable, default=None
         Takes the number of calls that have just ended, of those that are trained, and of their
         epochs so far.
+    all_at_once : bool, default=False
+        Whether to hold all calls, however many they are.
 
     Returns
     -------
@@ -47,7 +53,7 @@ def side_by_side(
     try:
         with warnings.catch_warnings():  # calls that take turns restore it in the wrong order
             while start < len(calls):
-                waiting, end = _begin(calls, start)
+                waiting, end = _begin(calls, start, all_at_once=all_at_once)
                 progress(end - start - len(waiting), len(waiting), 0)
                 _train(waiting, progress)
                 start = end
@@ -58,7 +64,9 @@ def side_by_side(
     return [call.outcome for call in calls]
 
 
-def _begin(calls: Sequence[PausingCall], start: int) -> tuple[list[PausingCall], int]:
+def _begin(
+    calls: Sequence[PausingCall], start: int, *, all_at_once: bool
+) -> tuple[list[PausingCall], int]:
     """Begin as many calls as may wait at a time; return those that do, and the next position."""
     waiting: list[PausingCall] = []
     n_bytes = 0
@@ -68,6 +76,8 @@ def _begin(calls: Sequence[PausingCall], start: int) -> tuple[list[PausingCall],
         if not calls[i].done:
             waiting.append(calls[i])
             n_bytes += calls[i].question.n_bytes
+        if all_at_once:
+            continue
         if len(waiting) == MOST_TOGETHER or n_bytes > BYTES_TOGETHER:
             return waiting, i + 1
     return waiting, len(calls)
@@ -86,9 +96,19 @@ def _train(waiting: Sequence[PausingCall], progress: Callable[[int, int, int], N
 
 
 def _answers(stacks: Stacks, calls: Sequence[PausingCall]) -> Sequence[Any]:
-    epochs: list[Epoch] = [call.question for call in calls]
+    answers: list[Any] = [None] * len(calls)
+    losses = {i: c.question for i, c in enumerate(calls) if isinstance(c.question, HeldOutLoss)}
+    if losses:
+        n_rows = sum(loss.n_rows for loss in losses.values())
+        mean = sum(loss.value * loss.n_rows for loss in losses.values()) / n_rows
+        for i in losses:
+            answers[i] = mean
+    epochs = {i: c.question for i, c in enumerate(calls) if isinstance(c.question, Epoch)}
     try:
         with training_settings(1, 0):
-            return stacks.train(epochs)
+            found: Sequence[Any] = stacks.train(list(epochs.values())) if epochs else []
     except Exception as error:  # noqa: BLE001 - it belongs to the fits, as if each had met it
-        return [error] * len(calls)
+        found = [error] * len(epochs)
+    for i, answer in zip(epochs, found, strict=True):
+        answers[i] = answer
+    return answers

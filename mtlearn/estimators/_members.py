@@ -1,0 +1,285 @@
+"""Ensembles: several networks of one estimator, trained side by side."""
+
+import copy
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from mtlearn._arrays import missing_mask
+from mtlearn._engine._side_by_side import side_by_side
+from mtlearn._random import part_seed, root_seed
+from mtlearn._typing import Array, ArrayLike, RandomState, SampleWeight
+from mtlearn.estimators._fitting import Fitting
+from mtlearn.heads import ClassHead, Head
+from mtlearn.targets import Targets
+
+__all__ = ["Members"]
+
+# What the fitted members have in common, or nearly so.
+SHARED = (
+    "output_names_",
+    "heads_",
+    "trunk_",
+    "loss_weights_",
+    "fast_step_",
+    "_recipe",
+    "_dropped",
+    "_given_heads",
+)
+
+
+class Members(Fitting):
+    """Fits and predicts with ``n_members`` networks, each an estimator of its own."""
+
+    n_members: int
+    random_state: RandomState
+    members_: list[Self]
+
+    def embed(self, X: ArrayLike, at: str | None = None) -> Array:
+        """Return what the trunk makes of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        at : str, default=None
+            The name of the trunk's tensor; None for the only one.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_units)
+            The tensor, in the network's type; those of several members side by side.
+        """
+        if not self._has_members:
+            return super().embed(X, at)
+        rows = self._check_X(X, reset=False)
+        return np.concatenate([member.embed(rows, at) for member in self.members_], axis=1)
+
+    @property
+    def _has_members(self) -> bool:
+        return "members_" in self.__dict__
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head] | None,
+        *,
+        main_output: str | None,
+        validation: tuple[ArrayLike, Targets, SampleWeight] | None,
+        groups: ArrayLike | None,
+        given_y: Any,
+        own: Mapping[str, Any] | None = None,
+    ) -> Self:
+        if self.n_members == 1 and not (self.warm_start and self._has_members):
+            return super()._fit(
+                X,
+                y,
+                sample_weight,
+                heads,
+                main_output=main_output,
+                validation=validation,
+                groups=groups,
+                given_y=given_y,
+                own=own,
+            )
+        with self._as_it_was_on_failure(None):
+            goes_on = self.warm_start and self.__sklearn_is_fitted__()
+            members = self._members_to_go_on() if goes_on else self._new_members()
+            values = self._check_X(X, reset=not goes_on)
+            if validation is not None:
+                validation = (self._check_X(validation[0], reset=False), *validation[1:])
+            fits = [
+                partial(
+                    member._fit,
+                    values,
+                    y,
+                    sample_weight,
+                    heads,
+                    main_output=main_output,
+                    validation=validation,
+                    groups=groups,
+                    given_y=given_y,
+                    own=own,
+                )
+                for member in members
+            ]
+            with _as_they_were_on_failure(members):
+                for _, error in side_by_side(fits, all_at_once=True):
+                    if error is not None:
+                        raise error
+            self._keep_members(members, own)
+        return self
+
+    def _partial_fit(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head] | None,
+        classes: Mapping[str, ArrayLike],
+        own: Mapping[str, Any] | None = None,
+    ) -> Self:
+        if self.n_members == 1 and not self._has_members:
+            return super()._partial_fit(X, y, sample_weight, heads, classes, own)
+        with self._as_it_was_on_failure(None):
+            goes_on = self.__sklearn_is_fitted__()
+            members = self._members_to_go_on() if goes_on else self._new_members()
+            values = self._check_X(X, reset=not goes_on)
+            with _as_they_were_on_failure(members):
+                for member in members:
+                    member._partial_fit(values, y, sample_weight, heads, classes, own)
+            self._keep_members(members, own)
+        return self
+
+    def _predict(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Return the means of the members' predictions; classes by the means of probabilities."""
+        if not self._has_members:
+            return super()._predict(X, names)
+        heads = self._heads(names)
+        rows = self._check_X(X, reset=False)
+        chances = self._mean_proba(rows, heads)
+        numbers = [name for name in heads if name not in chances]
+        found = {}
+        if numbers:
+            each = [member._predict(rows, numbers) for member in self.members_]
+            found = {name: np.mean([one[name] for one in each], axis=0) for name in numbers}
+        return {
+            name: head.decide(chances[name]) if isinstance(head, ClassHead) else found[name]
+            for name, head in heads.items()
+        }
+
+    def _predict_proba(
+        self, X: ArrayLike, names: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Return the means of the members' probabilities."""
+        if not self._has_members:
+            return super()._predict_proba(X, names)
+        heads = self._heads(names)
+        return self._mean_proba(self._check_X(X, reset=False), heads)
+
+    def _mean_proba(self, rows: Any, heads: Mapping[str, Head]) -> dict[str, Array]:
+        with_classes = [name for name, head in heads.items() if isinstance(head, ClassHead)]
+        if not with_classes:
+            return {}
+        each = [member._predict_proba(rows, with_classes) for member in self.members_]
+        return {name: np.mean([one[name] for one in each], axis=0) for name in with_classes}
+
+    def _new_members(self) -> list[Self]:
+        """Return estimators of one network each, which draw from seeds of their own."""
+        seed = root_seed(self.random_state)
+        members = []
+        for i in range(self.n_members):
+            member = clone(self)
+            for of_tasks in ("_skl_callbacks", "_parent_callback_ctx"):
+                member.__dict__.pop(of_tasks, None)
+            member.set_params(
+                n_members=1, verbose=0, random_state=part_seed(seed, f"member/{i}") % 2**31
+            )
+            member.validation_fraction = MemberFold(
+                self.validation_fraction, i, self.n_members, part_seed(seed, "folds") % 2**31
+            )
+            member._shares_stopping = True
+            members.append(member)
+        return members
+
+    def _members_to_go_on(self) -> list[Self]:
+        """Return copies of the fitted members, with the parameters that the estimator has now."""
+        if not self._has_members or len(self.members_) != self.n_members:
+            raise ValueError(
+                f"{self._owner}: training can only go on with the networks that were fitted. "
+                f"`n_members` is {self.n_members} now; clone the estimator and fit it anew."
+            )
+        params = self.get_params(deep=False)
+        for of_member in ("n_members", "verbose", "random_state", "validation_fraction"):
+            del params[of_member]
+        members = [copy.copy(member) for member in self.members_]
+        return [member.set_params(**params) for member in members]
+
+    def _keep_members(self, members: list[Self], own: Mapping[str, Any] | None) -> None:
+        """Set the fitted attributes, all at once for threads that predict meanwhile."""
+        for stale in ("module_", "net_", "_net_state"):
+            self.__dict__.pop(stale, None)
+        shared = {name: members[0].__dict__[name] for name in SHARED}
+        self.__dict__.update(
+            {
+                **shared,
+                "members_": members,
+                "history_": _mean_history([member.history_ for member in members]),
+                "n_iter_": max(member.n_iter_ for member in members),
+                "best_epoch_": members[0].best_epoch_,
+                **(own or {}),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class MemberFold:
+    """A splitter whose first split holds out the fold of one member.
+
+    Parameters
+    ----------
+    validation_fraction : float or cross-validation splitter
+        The share of rows to hold out, at most; or a splitter, whose splits the members share.
+    member : int
+        The position of the member.
+    n_members : int
+        How many there are.
+    seed : int
+        Shuffles the rows, in the same way for all members.
+    """
+
+    validation_fraction: Any
+    member: int
+    n_members: int
+    seed: int
+
+    def split(self, X: Array, y: Array, groups: Any = None) -> Iterator[tuple[Array, Array]]:
+        """Yield the rows to train on and those held out."""
+        splitter = self.validation_fraction
+        if hasattr(splitter, "split"):
+            splitter = copy.copy(splitter)
+            if getattr(splitter, "random_state", 0) is None and getattr(splitter, "shuffle", True):
+                splitter.random_state = self.seed
+            splits = list(splitter.split(X, y, groups))
+            yield splits[self.member % len(splits)]
+            return
+        pool = np.flatnonzero(~missing_mask(y)) if y.ndim == 1 else np.arange(len(X))
+        n_folds = min(max(self.n_members, round(1 / float(splitter))), len(pool))
+        folds = _make_folds(y[pool], n_folds, self.seed)
+        held = pool[list(folds.split(pool, y[pool]))[self.member % n_folds][1]]
+        yield np.setdiff1d(np.arange(len(X)), held), held
+
+
+def _make_folds(y: Array, n_folds: int, seed: int) -> Any:
+    """Return folds, with the classes in proportion where there are enough rows of each."""
+    if y.ndim == 1 and y.dtype.kind != "f":
+        _, counts = np.unique(y.astype(str), return_counts=True)
+        if counts.min() >= n_folds:
+            return StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    return KFold(n_folds, shuffle=True, random_state=seed)
+
+
+def _as_they_were_on_failure(members: list[Any]) -> ExitStack:
+    stack = ExitStack()
+    for member in members:
+        stack.enter_context(member._as_it_was_on_failure(member._before()))
+    return stack
+
+
+def _mean_history(histories: list[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """Return the means of the members' losses in each epoch, over those that still learned."""
+    n_epochs = max(map(len, histories))
+    rows = []
+    for epoch in range(n_epochs):
+        of_members = [history[epoch] for history in histories if epoch < len(history)]
+        names = [name for name in of_members[0] if all(name in row for row in of_members)]
+        rows.append({n: float(np.mean([row[n] for row in of_members])) for n in names})
+    return rows
