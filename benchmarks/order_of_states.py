@@ -25,7 +25,7 @@ from mtlearn.datasets import make_grid_walks, make_order_pairs  # noqa: E402
 from mtlearn.heads import PairOrder  # noqa: E402
 from mtlearn.trunks import Embedding, Graph, Recurrent  # noqa: E402
 
-EMBED = ("embed", Embedding(25, 16, padding_id=None), "states")
+EMBED = ("embed", Embedding(25, 16, padding_id=None, scale=1.0), "states")
 MEMORY = ("memory", Recurrent(64, "gru"), "embed")
 PAIR = ("pair", "take", ["embed", "pair_steps"])
 

@@ -20,7 +20,7 @@ API = {
     },
     "Preprocessing": {
         "module": "mtlearn.preprocessing",
-        "names": ["ColumnInputs", "OnInput", "Tokenizer"],
+        "names": ["ColumnInputs", "OnInput", "PiecewiseLinear", "SmoothClip", "Tokenizer"],
     },
     "Heads": {
         "module": "mtlearn.heads",
@@ -41,6 +41,7 @@ API = {
             "Graph",
             "Embedding",
             "CategoryEmbedding",
+            "Periodic",
             "Recurrent",
             "Transformer",
             "Convolution",
@@ -103,6 +104,8 @@ PAGES = {
     "Preprocessing": [
         "preprocessing/column_inputs",
         "preprocessing/on_input",
+        "preprocessing/piecewise_linear",
+        "preprocessing/smooth_clip",
         "preprocessing/tokenizer",
     ],
     "Heads": [
@@ -118,6 +121,7 @@ PAGES = {
         "trunks/graph",
         "trunks/embedding",
         "trunks/category_embedding",
+        "trunks/periodic",
         "trunks/recurrent",
         "trunks/transformer",
         "trunks/convolution",

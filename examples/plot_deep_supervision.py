@@ -57,7 +57,7 @@ net = MultiOutputNet(
 ).fit(X, y)
 
 # %%
-# The gradient of a classifier on an inner stage reaches that stage and those before it, and no other.
+# The gradient of a classifier on an inner stage reaches that stage and those before it, no other.
 if not matplotlib.is_interactive():
     matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402

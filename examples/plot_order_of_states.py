@@ -18,8 +18,8 @@ from mtlearn.inspection import ArchitectureDisplay
 from mtlearn.trunks import Embedding, Graph, Recurrent
 
 # %%
-# Walks of 16 steps on 5 x 5 cells, and five pairs of steps of each. A row is a walk, the positions of
-# two of its steps, and whether they are shown in the order in which they happened.
+# Walks of 16 steps on 5 x 5 cells, and five pairs of steps of each. A row is a walk, the positions
+# of two of its steps, and whether they are shown in the order in which they happened.
 walks = make_grid_walks(2500, random_state=0)
 X, y = make_order_pairs(walks[:2000], n_pairs=5, random_state=0)
 X_test, y_test = make_order_pairs(walks[2000:], n_pairs=5, random_state=1)
@@ -31,7 +31,7 @@ print(X)
 net = MultiOutputNet(
     trunk=Graph(
         [
-            ("embed", Embedding(25, 16, padding_id=None), "states"),
+            ("embed", Embedding(25, 16, padding_id=None, scale=1.0), "states"),
             ("memory", Recurrent(32, "gru"), "embed"),
             ("pair", "take", ["embed", "pair_steps"]),
         ]
@@ -49,8 +49,8 @@ for name, score in net.scores(X_test, y_test).items():
     print(f"{name}: {score:.3f} of the pairs in the right order")
 
 # %%
-# Nobody who knows the whole walk can be right in more than about 82 % of the pairs: some are the same
-# cell twice, and many cells were visited more than once.
+# Nobody who knows the whole walk can be right in more than about 82 % of the pairs: some are the
+# same cell twice, and many cells were visited more than once.
 if not matplotlib.is_interactive():
     matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -198,6 +198,9 @@ class Batches:
         self.generator = generator if shuffle else None
         self.skip_single_row = skip_single_row
 
+    def __len__(self) -> int:
+        return count_batches(len(self.dataset), self.batch_size, skip_single=self.skip_single_row)
+
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Labels]]]:
         for rows, _ in self.in_chunks(1):
             yield self.dataset[rows]

@@ -15,6 +15,7 @@ from mtlearn._engine._losses import LossRecorder, epoch_losses
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
 from mtlearn._engine._predict import raw_outputs
+from mtlearn._engine._schedules import settings_ahead
 from mtlearn._engine._stacked_step import StackedEpoch
 from mtlearn._engine._stacks import Epoch, Member
 from mtlearn._engine._stopping import StopTraining
@@ -249,7 +250,17 @@ class Net(NeuralNet):
         model = self._member.find_model(
             self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
         )
-        found = None if model is None else self._member.train(Epoch(model, batches, self.watched))
+        if model is None:
+            return None
+        schedule = dict(self.callbacks_).get("learning_rate_schedule")
+        if getattr(schedule, "step_every", "") != "batch":
+            found = self._member.train(Epoch(model, batches, self.watched))
+        else:
+            ahead = settings_ahead(schedule, self.optimizer_, len(batches), lambda: model.settings)
+            with ahead as (settings, keep):
+                found = self._member.train(Epoch(model, batches, self.watched, settings))
+                if found is not None:
+                    keep()
         self.is_fast |= found is not None
         return found
 

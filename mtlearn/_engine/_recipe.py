@@ -172,8 +172,7 @@ class Recipe:
             verbose=0 if isinstance(self.verbose, str) else int(self.verbose),
             seed=self.seed,
         )
-        by_epoch = self.learning_rate_schedule in (None, "plateau")
-        net.can_be_stacked = by_epoch and not net.keep_batches and not self.verbose
+        net.can_be_stacked = not net.keep_batches and not self.verbose
         net.reusable = not callbacks and self.learning_rate_schedule is None
         return net
 

@@ -1,13 +1,16 @@
 """Schedules of the learning rate by name."""
 
-from collections.abc import Callable
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from skorch.callbacks import LRScheduler
 from torch.optim import Optimizer, lr_scheduler
 
-__all__ = ["SCHEDULES", "make_schedule"]
+__all__ = ["SCHEDULES", "make_schedule", "settings_ahead"]
 
 PLATEAU_FACTOR = 0.2
 
@@ -27,6 +30,45 @@ def make_schedule(name: str, *, n_steps: int, monitor: str, patience: int) -> LR
         How many epochs in a row may be no better than the best before "plateau" acts.
     """
     return SCHEDULES[name](n_steps, monitor, patience)
+
+
+@contextmanager
+def settings_ahead(
+    schedule: LRScheduler, optimizer: Optimizer, n_steps: int, read: Callable[[], dict[str, Any]]
+) -> Iterator[tuple[list[dict[str, Any]], Callable[[], None]]]:
+    """Go through the steps of an epoch before they are made.
+
+    Parameters
+    ----------
+    schedule : skorch.callbacks.LRScheduler
+        A schedule that changes settings after each step.
+    optimizer : torch.optim.Optimizer
+        The optimizer.
+    n_steps : int
+        The number of steps of the epoch.
+    read : callable
+        Returns the settings as they are.
+
+    Yields
+    ------
+    settings : list of dict
+        The settings of each step.
+    keep : callable
+        To be called if the steps are made; else the schedule is as it was afterwards.
+    """
+    state = copy.deepcopy(schedule.lr_scheduler_.state_dict())
+    groups = [dict(group) for group in optimizer.param_groups]
+    settings, kept = [], []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        for _ in range(n_steps):
+            settings.append(read())
+            schedule.on_batch_end(None, training=True)
+    yield settings, lambda: kept.append(True)
+    if not kept:
+        schedule.lr_scheduler_.load_state_dict(state)
+        for group, before in zip(optimizer.param_groups, groups, strict=True):
+            group.update(before)
 
 
 def _cosine(n_steps: int, _monitor: str, _patience: int) -> LRScheduler:

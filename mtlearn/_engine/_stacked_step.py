@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
+from itertools import count, groupby
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ __all__ = ["StackedEpoch", "StackedModel", "StackedStep"]
 
 NUMBERS_AT_ONCE = 2**22
 ADAM = ("lr", "betas", "eps", "weight_decay")
+
+# The settings of an optimizer, or those in each step of an epoch.
+Settings: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +129,26 @@ class StackedStep:
             x = [_inputs(part, slice(0, len(part))) for part in watched]
             self._watched = torch.stack(x), self._pack(watched)
 
-    def epoch(self, batches: Sequence[Batches]) -> list[StackedEpoch]:
-        """Train every network on its batches, which are as many and as large for all."""
+    def epoch(self, batches: Sequence[Batches], settings: Sequence[Settings]) -> list[StackedEpoch]:
+        """Train every network on its batches, which are as many and as large for all.
+
+        Parameters
+        ----------
+        batches : sequence of Batches
+            What each is trained on.
+        settings : sequence of (dict or sequence of dict)
+            The settings of the optimizer of each, or those in each step.
+
+        Returns
+        -------
+        list of StackedEpoch
+            What came out, for each.
+        """
         first = batches[0]
         n_inputs = first.dataset.n_numbers_per_row * len(batches)
         per_batch = (self._passes.n_numbers_per_row + n_inputs) * first.batch_size
         at_once = max(1, NUMBERS_AT_ONCE // per_batch)
-        update = self._find_update()
+        update = self._find_update(settings)
         terms, sizes = [], []
         self._weights.copy_(torch.stack([model.objective.weights for model in self._models]))
         with torch.no_grad():
@@ -206,30 +222,32 @@ class StackedStep:
             taken.append(Labels(*(part.gather(1, index) for part in labels)))
         return taken
 
-    def _find_update(self) -> Callable[[], None]:
-        """Return what updates all networks from their gradients, by their settings of now."""
-        calls = list(self._calls())
+    def _find_update(self, settings: Sequence[Settings]) -> Callable[[], None]:
+        """Return what updates all networks from their gradients, one step of an epoch at a time."""
+        calls = list(self._calls(settings))
         step = self._parameters.step
+        n_done = count()
 
         def update() -> None:
             step.add_(1)
-            for (values, gradients, means, squares), settings in calls:
-                steps = [step] * len(values)
-                fused_adam(values, gradients, (means, squares), steps, **settings)
+            i = next(n_done)
+            for (values, gradients, means, squares), given in calls:
+                now = given if isinstance(given, Mapping) else given[i]
+                fused_adam(values, gradients, (means, squares), [step] * len(values), **now)
 
         return update
 
-    def _calls(self) -> Iterator[tuple[list[list[Tensor]], dict[str, Any]]]:
+    def _calls(self, settings: Sequence[Settings]) -> Iterator[tuple[list[list[Tensor]], Settings]]:
         """Yield the tensors of neighbours with equal settings, and these."""
         start = 0
-        for settings, run in groupby(self._models, lambda model: model.settings):
+        for given, run in groupby(settings):
             end = start + len(list(run))
             if end - start == len(self._models):
                 tensors = [[tensor] for tensor in self._parameters.all]
             else:
                 blocks = self._parameters.blocks
                 tensors = [[block[kind][start:end] for block in blocks] for kind in range(4)]
-            yield tensors, settings
+            yield tensors, given
             start = end
 
 

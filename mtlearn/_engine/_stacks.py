@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,11 +36,14 @@ class Epoch:
         What to train it on.
     watched : TrainingData or None
         What its losses are watched on afterwards.
+    settings : sequence of dict or None
+        The settings of the optimizer in each step; None for those that it has in all.
     """
 
     model: StackedModel
     batches: Batches
     watched: TrainingData | None
+    settings: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def key(self) -> Hashable:
@@ -99,7 +103,10 @@ class Stacks:
             ids = tuple(id(epoch.model) for epoch in some)
             step = before.get(ids) or _make_step(some)
             self._steps[ids] = step
-            found = step.epoch([epoch.batches for epoch in some])
+            found = step.epoch(
+                [epoch.batches for epoch in some],
+                [epoch.settings or epoch.model.settings for epoch in some],
+            )
             for i, of_model in zip(positions, found, strict=True):
                 trained[i] = of_model
         return trained

@@ -75,7 +75,7 @@ class PairOrder(Classification):
     >>> from mtlearn.trunks import Embedding, Graph, Recurrent
     >>> X, y = make_order_pairs(make_grid_walks(50, random_state=0), random_state=0)
     >>> trunk = Graph([
-    ...     ("embed", Embedding(25, 8, padding_id=None), "states"),
+    ...     ("embed", Embedding(25, 8, padding_id=None, scale=1.0), "states"),
     ...     ("memory", Recurrent(8), "embed"),
     ...     ("pair", "take", ["embed", "pair_steps"])])
     >>> heads = {"in_order": PairOrder(at=["pair", "memory"])}

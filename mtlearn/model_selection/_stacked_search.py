@@ -46,9 +46,8 @@ class StackedGridSearchCV(GridSearchCV):
     Notes
     -----
     Stacked are fits by ``optimizer="adam"`` or ``"adamw"`` of networks whose layers and losses
-    have formulas (see ``fast_step``), without `callbacks`, `param_groups` and `verbose`, and with
-    a `learning_rate_schedule` of None or ``"plateau"``. At most 256 fits, or about 1 GiB of rows
-    and weights, are held at a time.
+    have formulas (see ``fast_step``), without `callbacks`, `param_groups` and `verbose`. At most
+    256 fits, or about 1 GiB of rows and weights, are held at a time.
 
     See Also
     --------

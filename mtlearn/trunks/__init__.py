@@ -9,6 +9,7 @@ from mtlearn.trunks._inception import Inception
 from mtlearn.trunks._linear_skip import LinearSkip
 from mtlearn.trunks._mlp import MLP
 from mtlearn.trunks._module import ModuleTrunk, as_trunk
+from mtlearn.trunks._periodic import Periodic
 from mtlearn.trunks._pool import Pool
 from mtlearn.trunks._recurrent import Recurrent
 from mtlearn.trunks._residual import Residual
@@ -23,6 +24,7 @@ __all__ = [
     "Inception",
     "LinearSkip",
     "ModuleTrunk",
+    "Periodic",
     "Pool",
     "Recurrent",
     "Residual",

@@ -1,6 +1,6 @@
 """The part that makes vectors of the categories of a table's columns."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,8 +14,6 @@ from mtlearn.trunks._base import Trunk
 
 __all__ = ["CategoryEmbedding"]
 
-SCALE = 0.05
-
 
 class CategoryEmbedding(Trunk):
     """A vector for each category of each column, learned; the vectors of a row side by side.
@@ -25,12 +23,14 @@ class CategoryEmbedding(Trunk):
     The codes are those of scikit-learn's OrdinalEncoder: 0, 1, ... in each column. A negative code,
     or one that no training row has, is an unseen category. Each column has a vector for these; it
     begins as 0, and is learned if training rows have negative codes, which stand for rare or
-    missing categories too. The other first weights are uniform in -0.05 to 0.05.
+    missing categories too.
 
     Parameters
     ----------
     n_units : int, default=8
         The length of a vector.
+    scale : float, default=0.05
+        The first weights are uniform in -`scale` to `scale`.
 
     Attributes
     ----------
@@ -64,10 +64,12 @@ class CategoryEmbedding(Trunk):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_units": [Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(self, n_units: int = 8) -> None:
+    def __init__(self, n_units: int = 8, *, scale: float = 0.05) -> None:
         self.n_units = n_units
+        self.scale = scale
 
     def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
         """Count the categories of each column; see `Trunk.note`."""
@@ -93,13 +95,13 @@ class CategoryEmbedding(Trunk):
                 f"CategoryEmbedding must take an input of X by itself, whose categories it counts "
                 f"in fit. Got rows of the shape {n_features}."
             )
-        return CategoryTables(n_categories.tolist(), self.n_units)
+        return CategoryTables(n_categories.tolist(), self.n_units, self.scale)
 
 
 class CategoryTables(nn.Module):
     """A table of vectors for each column, the first for the unseen; one after the other."""
 
-    def __init__(self, n_categories: list[int], n_units: int) -> None:
+    def __init__(self, n_categories: list[int], n_units: int, scale: float) -> None:
         super().__init__()
         sizes = torch.tensor(n_categories)
         self.table = nn.Embedding(int(sizes.sum()) + len(n_categories), n_units)
@@ -107,8 +109,8 @@ class CategoryTables(nn.Module):
         self.starts: Tensor
         self.register_buffer("n_categories", sizes, persistent=False)
         self.register_buffer("starts", torch.cumsum(sizes + 1, 0) - sizes - 1, persistent=False)
-        nn.init.uniform_(self.table.weight, -SCALE, SCALE)
         with torch.no_grad():
+            self.table.weight.uniform_(-scale, scale)
             self.table.weight[self.starts] = 0
 
     def forward(self, codes: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The part that makes vectors of ids."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,16 +14,14 @@ from mtlearn.trunks._base import Trunk
 
 __all__ = ["Embedding"]
 
-SCALE = 0.05
-
 
 class Embedding(Trunk):
     r"""A vector for each id, learned.
 
     Shape: ids (n_samples, \*shape) to (n_samples, \*shape, n_units).
 
-    The first weights are uniform in -0.05 to 0.05, as in Keras. The estimator's L2 penalty counts
-    the whole table in every step, the ids of no row too: make `alpha` small for a large one, or 0.
+    The estimator's L2 penalty counts the whole table in every step, the vectors of other ids than
+    those of the batch too: make `alpha` small for a large one, or 0.
 
     Parameters
     ----------
@@ -36,6 +34,9 @@ class Embedding(Trunk):
         The id of padding, whose vector is 0 and stays so; None for none.
     unknown_id : int, default=1
         The id that those outside the range are taken for.
+    scale : float, default=0.05
+        The first weights are uniform in -`scale` to `scale`; the default is that of Keras. Few ids,
+        such as states, may learn sooner with 1.
 
     Attributes
     ----------
@@ -65,15 +66,23 @@ class Embedding(Trunk):
         "n_units": [Interval(Integral, 1, None, closed="left")],
         "padding_id": [Interval(Integral, 0, None, closed="left"), None],
         "unknown_id": [Interval(Integral, 0, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
-        self, n_ids: int | None, n_units: int, padding_id: int | None = 0, unknown_id: int = 1
+        self,
+        n_ids: int | None,
+        n_units: int,
+        padding_id: int | None = 0,
+        unknown_id: int = 1,
+        *,
+        scale: float = 0.05,
     ) -> None:
         self.n_ids = n_ids
         self.n_units = n_units
         self.padding_id = padding_id
         self.unknown_id = unknown_id
+        self.scale = scale
 
     def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
         """Find the largest id, if it is not given; see `Trunk.note`."""
@@ -96,22 +105,24 @@ class Embedding(Trunk):
                 raise ValueError(
                     f"`{name}` of Embedding must be below `n_ids`, {n_ids}. Got {value}."
                 )
-        return IdEmbedding(n_ids, self.n_units, self.padding_id, self.unknown_id)
+        return IdEmbedding(n_ids, self.n_units, self.padding_id, self.unknown_id, self.scale)
 
 
 class IdEmbedding(nn.Embedding):
     """torch's Embedding, with an id for those outside the range."""
 
-    def __init__(self, n_ids: int, n_units: int, padding_id: int | None, unknown_id: int) -> None:
+    def __init__(
+        self, n_ids: int, n_units: int, padding_id: int | None, unknown_id: int, scale: float
+    ) -> None:
         super().__init__(n_ids, n_units, padding_idx=padding_id)
         self.unknown_id = min(unknown_id, n_ids - 1)
+        with torch.no_grad():
+            self.weight.uniform_(-scale, scale)
+            if padding_id is not None:
+                self.weight[padding_id] = 0
 
     def reset_parameters(self) -> None:
-        """Draw small first weights: torch's, of variance 1, would drown what else is summed."""
-        nn.init.uniform_(self.weight, -SCALE, SCALE)
-        if self.padding_idx is not None:
-            with torch.no_grad():
-                self.weight[self.padding_idx] = 0
+        """Do nothing: the first weights are drawn once."""
 
     def forward(self, input: Tensor) -> Tensor:
         ids = input.long()

@@ -61,6 +61,8 @@ STACKED = {
     "seeds": {"random_state": [0, 1, 2]},
     "in order": {"shuffle": [False], "alpha": [0.0, 0.1]},
     "rates that fall": {"learning_rate_schedule": ["plateau"], "n_iter_no_change": [2, 3]},
+    "schedules": {"learning_rate_schedule": ["cosine"], "learning_rate": [1e-3, 0.01]},
+    "one cycle": {"learning_rate_schedule": ["onecycle"], "early_stopping": [True, False]},
     "shapes": {"trunk__hidden_layer_sizes": [(8,), (8, 8)], "alpha": [0.0, 0.1]},
     "activations": {"trunk__activation": ["relu", "tanh", "gelu"], "alpha": [0.0, 0.1]},
     "batches": {"batch_size": [8, 16], "alpha": [0.0, 0.1]},
@@ -69,7 +71,6 @@ STACKED = {
 ALONE = {
     "batch normalisation": {"trunk__normalization": ["batch"]},
     "sgd": {"optimizer": ["sgd"]},
-    "schedule by batch": {"learning_rate_schedule": ["cosine"]},
     "param_groups": {"param_groups": [{"trunk": {"lr": 1e-4}}]},
     "autograd": {"fast_step": [False]},
 }
@@ -444,7 +445,7 @@ def test_a_fit_in_a_search_can_go_on_as_after_a_fit_alone():
 
 
 def test_more_fits_than_are_held_at_a_time(monkeypatch, stacked_sizes):
-    monkeypatch.setattr("mtlearn.model_selection._side_by_side.MOST_TOGETHER", 5)
+    monkeypatch.setattr("mtlearn._engine._side_by_side.MOST_TOGETHER", 5)
     found, expected = both(NET, STACKED["weights"], refit=False)
     assert_same_search(found, expected)
     assert max(stacked_sizes) == 5

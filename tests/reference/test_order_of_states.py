@@ -15,7 +15,7 @@ from mtlearn.trunks import Embedding, Graph, Recurrent
 pytestmark = pytest.mark.slow
 
 N_WALKS = 4000
-EMBED = ("embed", Embedding(25, 16, padding_id=None), "states")
+EMBED = ("embed", Embedding(25, 16, padding_id=None, scale=1.0), "states")
 PAIR = ("pair", "take", ["embed", "pair_steps"])
 MEMORY = ("memory", Recurrent(64, "gru"), "embed")
 
