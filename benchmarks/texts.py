@@ -190,7 +190,10 @@ def main() -> None:
             f"{mean(found['accuracy'] for found in by_seed):.4f}",
             f"{mean(found[MAIN] for found in by_seed):.3f}",
             ", ".join(f"{found[MAIN]:.3f}" for found in by_seed),
-            f"{mean(found[AUX] for found in by_seed):.3f}" if AUX in by_seed[0] else "",
+            # With the weight 0, which the search may choose, the auxiliary output learns nothing.
+            f"{mean(found[AUX] for found in by_seed):.3f}"
+            if all(found.get(AUX) for found in by_seed)
+            else "",
         )
         for name, by_seed in scores.items()
     ]

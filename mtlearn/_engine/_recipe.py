@@ -17,7 +17,7 @@ from mtlearn._engine._net import LOSS_LIMIT, Net
 from mtlearn._engine._objective import Objective
 from mtlearn._engine._progress import ProgressBar
 from mtlearn._engine._schedules import make_schedule
-from mtlearn._engine._stopping import BestEpoch, LastEpochs
+from mtlearn._engine._stopping import BestEpoch, LastEpochs, StopAfter
 from mtlearn._random import part_seed
 from mtlearn._torch_state import training_settings
 from mtlearn._typing import Spec
@@ -39,7 +39,8 @@ class Recipe:
 
     `outputs` are the outputs with layers of their own; None before there are any layers. The weight
     of an output in `schedules` is that of the first epoch, and changes by its schedule. With
-    `shares_stopping`, members that are trained side by side stop together.
+    `shares_stopping`, members that are trained side by side stop together. `stop_after` is the
+    epoch to end with, of the `max_epochs` that schedules are laid out for.
     """
 
     loss_weights: Mapping[str, float]
@@ -65,6 +66,7 @@ class Recipe:
     outputs: tuple[str, ...] | None = None
     schedules: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     shares_stopping: bool = False
+    stop_after: int | None = None
 
     def is_left_out(self, name: str) -> bool:
         """Tell whether an output has the constant weight 0."""
@@ -148,6 +150,8 @@ class Recipe:
         if self.early_stopping:
             stopper = BestEpoch(self.monitor, self.n_iter_no_change, self.shares_stopping)
             own.append(("best_epoch", stopper))
+        if self.stop_after is not None:
+            own.append(("stop_after", StopAfter(self.stop_after)))
         if self.verbose == "progress":
             own.append(("progress", ProgressBar()))
         net = make_net(

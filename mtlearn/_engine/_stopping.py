@@ -18,6 +18,7 @@ __all__ = [
     "Diverged",
     "HeldOutLoss",
     "LastEpochs",
+    "StopAfter",
     "StopTraining",
     "copy_tensors",
     "has_finite_weights",
@@ -143,6 +144,24 @@ class BestEpoch(Callback):
         if self._weights is not None:
             put_tensors(net.module_, self._weights())
         self._weights = None
+
+
+class StopAfter(Callback):
+    """Stop at the end of an epoch.
+
+    Parameters
+    ----------
+    n_epochs : int
+        How many epochs to train.
+    """
+
+    def __init__(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
+        """Stop after the last one."""
+        if len(net.history) >= self.n_epochs:
+            raise StopTraining
 
 
 class LastEpochs(Callback):

@@ -71,6 +71,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         "callbacks": [list, tuple, dict, None],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *DTYPES})],
+        "refit": ["boolean"],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "fast_step": ["boolean", StrOptions({"auto"})],
@@ -102,6 +103,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
+        refit: bool = False,
         n_members: int = 1,
         n_threads: int | None = 1,
         fast_step: bool | str = "auto",
@@ -129,6 +131,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         self.callbacks = callbacks
         self.device = device
         self.dtype = dtype
+        self.refit = refit
         self.n_members = n_members
         self.n_threads = n_threads
         self.fast_step = fast_step
@@ -229,9 +232,6 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
     def _make_recipe(
         self, X: Array | Inputs, loss_weights: Mapping[str, float], *, is_validated: bool
     ) -> Recipe:
-        stops = self.early_stopping
-        if stops == "auto":
-            stops = len(X) >= AUTO_ROWS or is_validated
         return Recipe(
             loss_weights=dict(loss_weights),
             normalize_losses=bool(self.normalize_losses),
@@ -244,7 +244,8 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             shuffle=bool(self.shuffle),
-            early_stopping=bool(stops),
+            early_stopping=self._stops_early(len(X), is_validated=is_validated),
+            stop_after=getattr(self, "_stop_after", None),
             n_iter_no_change=int(self.n_iter_no_change),
             device=str(self.device),
             dtype=float_type(X) if self.dtype == "auto" else self.dtype,
@@ -254,6 +255,11 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
             seed=root_seed(self.random_state),
             shares_stopping=getattr(self, "_shares_stopping", False),
         )
+
+    def _stops_early(self, n_rows: int, *, is_validated: bool) -> bool:
+        if self.early_stopping == "auto":
+            return n_rows >= AUTO_ROWS or is_validated
+        return bool(self.early_stopping)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_") or hasattr(self, "members_")

@@ -56,6 +56,10 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
     _spec: Spec
 
     @abstractmethod
+    def _stops_early(self, n_rows: int, *, is_validated: bool) -> bool:
+        """Tell whether held-out rows end the training, by the parameters."""
+
+    @abstractmethod
     def _make_recipe(
         self, X: Array | Inputs, loss_weights: Mapping[str, float], *, is_validated: bool
     ) -> Recipe:

@@ -38,6 +38,7 @@ class Members(Fitting):
     """Fits and predicts with ``n_members`` networks, each an estimator of its own."""
 
     n_members: int
+    refit: bool
     random_state: RandomState
     members_: list[Self]
 
@@ -78,44 +79,30 @@ class Members(Fitting):
         given_y: Any,
         own: Mapping[str, Any] | None = None,
     ) -> Self:
-        if self.n_members == 1 and not (self.warm_start and self._has_members):
-            return super()._fit(
-                X,
-                y,
-                sample_weight,
-                heads,
-                main_output=main_output,
-                validation=validation,
-                groups=groups,
-                given_y=given_y,
-                own=own,
-            )
+        given: dict[str, Any] = {"main_output": main_output, "given_y": given_y, "own": own}
+        refits = self.refit and self._stops_early(len(y), is_validated=validation is not None)
+        if self.n_members == 1 and not refits and not (self.warm_start and self._has_members):
+            labels = y, sample_weight, heads
+            return super()._fit(X, *labels, validation=validation, groups=groups, **given)
         with self._as_it_was_on_failure(None):
             goes_on = self.warm_start and self.__sklearn_is_fitted__()
-            members = self._members_to_go_on() if goes_on else self._new_members()
+            members = self._members_to_go_on() if goes_on else self._new_members("member")
             values = self._check_X(X, reset=not goes_on)
             if validation is not None:
                 validation = (self._check_X(validation[0], reset=False), *validation[1:])
-            fits = [
-                partial(
-                    member._fit,
-                    values,
-                    y,
-                    sample_weight,
-                    heads,
-                    main_output=main_output,
-                    validation=validation,
-                    groups=groups,
-                    given_y=given_y,
-                    own=own,
-                )
-                for member in members
-            ]
+            labels = values, y, sample_weight, heads
             with _as_they_were_on_failure(members):
-                for _, error in side_by_side(fits, all_at_once=True):
-                    if error is not None:
-                        raise error
+                _fit_all(members, *labels, validation=validation, groups=groups, **given)
+            history = _mean_history([member.history_ for member in members])
+            if refits:
+                again = self._new_members("refit")
+                for member in again:
+                    member.early_stopping = False
+                    member._stop_after = members[0].best_epoch_
+                _fit_all(again, *labels, validation=None, groups=None, **given)
+                members = [*members, *again]
             self._keep_members(members, own)
+            self.history_, self.n_iter_ = history, len(history)
         return self
 
     def _partial_fit(
@@ -131,7 +118,7 @@ class Members(Fitting):
             return super()._partial_fit(X, y, sample_weight, heads, classes, own)
         with self._as_it_was_on_failure(None):
             goes_on = self.__sklearn_is_fitted__()
-            members = self._members_to_go_on() if goes_on else self._new_members()
+            members = self._members_to_go_on() if goes_on else self._new_members("member")
             values = self._check_X(X, reset=not goes_on)
             with _as_they_were_on_failure(members):
                 for member in members:
@@ -172,7 +159,7 @@ class Members(Fitting):
         each = [member._predict_proba(rows, with_classes) for member in self.members_]
         return {name: np.mean([one[name] for one in each], axis=0) for name in with_classes}
 
-    def _new_members(self) -> list[Self]:
+    def _new_members(self, kind: str) -> list[Self]:
         """Return estimators of one network each, which draw from seeds of their own."""
         seed = root_seed(self.random_state)
         members = []
@@ -181,7 +168,10 @@ class Members(Fitting):
             for of_tasks in ("_skl_callbacks", "_parent_callback_ctx"):
                 member.__dict__.pop(of_tasks, None)
             member.set_params(
-                n_members=1, verbose=0, random_state=part_seed(seed, f"member/{i}") % 2**31
+                n_members=1,
+                refit=False,
+                verbose=0,
+                random_state=part_seed(seed, f"{kind}/{i}") % 2**31,
             )
             member.validation_fraction = MemberFold(
                 self.validation_fraction, i, self.n_members, part_seed(seed, "folds") % 2**31
@@ -198,7 +188,7 @@ class Members(Fitting):
                 f"`n_members` is {self.n_members} now; clone the estimator and fit it anew."
             )
         params = self.get_params(deep=False)
-        for of_member in ("n_members", "verbose", "random_state", "validation_fraction"):
+        for of_member in ("n_members", "refit", "verbose", "random_state", "validation_fraction"):
             del params[of_member]
         members = [copy.copy(member) for member in self.members_]
         return [member.set_params(**params) for member in members]
@@ -265,6 +255,13 @@ def _make_folds(y: Array, n_folds: int, seed: int) -> Any:
         if counts.min() >= n_folds:
             return StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     return KFold(n_folds, shuffle=True, random_state=seed)
+
+
+def _fit_all(members: list[Any], *args: Any, **kwargs: Any) -> None:
+    fits = [partial(member._fit, *args, **kwargs) for member in members]
+    for _, error in side_by_side(fits, all_at_once=True):
+        if error is not None:
+            raise error
 
 
 def _as_they_were_on_failure(members: list[Any]) -> ExitStack:

@@ -108,6 +108,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
         The type of the weights; "auto" for that of `X` (integers count as float64).
+    refit : bool, default=False
+        Whether to use the rows held out by early stopping after all: as many networks again are
+        trained on all rows for the number of epochs that was best, and the predictions of these and
+        of the first are averaged (see `n_members`).
     n_members : int, default=1
         How many networks to train, whose predictions are averaged: numbers, and the probabilities
         of classes. They differ in what they draw: first weights, the order of rows, dropout. They
@@ -231,6 +235,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
+        refit: bool = False,
         n_members: int = 1,
         n_threads: int | None = 1,
         fast_step: bool | str = "auto",
@@ -259,6 +264,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             callbacks=callbacks,
             device=device,
             dtype=dtype,
+            refit=refit,
             n_members=n_members,
             n_threads=n_threads,
             fast_step=fast_step,

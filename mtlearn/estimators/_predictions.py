@@ -109,9 +109,7 @@ class Predictions(BaseEstimator):
         raw = self._raw(X, heads, fitted)
         return {name: head.decode_proba(raw[name]) for name, head in heads.items()}
 
-    def _predict_std(
-        self, X: ArrayLike, names: Collection[str] | None = None
-    ) -> dict[str, Array]:
+    def _predict_std(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
         """Return the standard deviations of those outputs named that predict them."""
         fitted = self.__dict__.copy()  # another thread may fit meanwhile
         heads = {n: h for n, h in self._heads(names, fitted).items() if has_std(h)}

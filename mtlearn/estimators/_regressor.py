@@ -88,6 +88,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         Where to train and to predict.
     dtype : {"auto", "float32", "float64"}, default="auto"
         The type of the weights; "auto" for that of `X` (integers count as float64).
+    refit : bool, default=False
+        Whether to use the rows held out by early stopping after all: as many networks again are
+        trained on all rows for the number of epochs that was best, and the predictions of these and
+        of the first are averaged (see `n_members`).
     n_members : int, default=1
         How many networks to train, whose predictions are averaged: numbers, and the probabilities
         of classes. They differ in what they draw: first weights, the order of rows, dropout. They

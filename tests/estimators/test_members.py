@@ -332,3 +332,36 @@ def test_heads_that_decide_take_their_thresholds():
     np.testing.assert_array_equal(
         net.predict(X)["kind"], np.array([2, 1, 0])[chances["kind"].argmax(1)]
     )
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_refitted_members_learn_all_rows_for_the_best_number_of_epochs(n_members):
+    params = {"early_stopping": True, "max_epochs": 60, "n_iter_no_change": 3}
+    params |= {"learning_rate": 0.05, "learning_rate_schedule": "cosine"}
+    once = make(n_members, **params).fit(X, Y)
+    net = make(n_members, refit=True, **params).fit(X, Y)
+    assert len(net.members_) == 2 * n_members
+    if n_members > 1:
+        assert net.best_epoch_ == once.best_epoch_
+        for ours, theirs in zip(weights_of(once), weights_of(net), strict=False):
+            assert np.array_equal(ours, theirs)
+    again = net.members_[n_members:]
+    for member in again:
+        assert member.n_iter_ == net.best_epoch_ < net.n_iter_
+        assert "val_loss" not in member.history_[-1]
+        assert member.history_[0]["learning_rate"] == 0.05
+    assert len({member.random_state for member in net.members_}) == 2 * n_members
+    each = [member.predict(X)["number"] for member in net.members_]
+    np.testing.assert_allclose(net.predict(X)["number"], np.mean(each, axis=0))
+
+
+def test_without_early_stopping_there_is_nothing_to_refit():
+    plain, refitted = make(1).fit(X, Y), make(1, refit=True).fit(X, Y)
+    assert plain.predict(X) == refitted.predict(X)
+    assert len(make(2, refit=True).fit(X, Y).members_) == 2
+
+
+def test_refitted_members_do_not_go_on():
+    net = make(2, refit=True, early_stopping=True, warm_start=True).fit(X, Y)
+    with pytest.raises(ValueError, match="`n_members` is 2 now; clone the estimator"):
+        net.fit(X, Y)
