@@ -62,6 +62,7 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/auxiliary_classifiers.py --write
 	$(BIN)/python benchmarks/order_of_states.py --write
 	$(BIN)/python benchmarks/categories.py --write
+	$(BIN)/python benchmarks/tables.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

@@ -12,6 +12,7 @@ API = {
             "MultiOutputNetRegressor",
             "MultiOutputNetClassifier",
             "OutputView",
+            "tabular_net",
         ],
     },
     "Targets": {
@@ -26,7 +27,11 @@ API = {
         "module": "mtlearn.heads",
         "names": [
             "Regression",
+            "Quantile",
+            "Gaussian",
+            "Count",
             "Classification",
+            "Ordinal",
             "MultiLabel",
             "PairOrder",
             "infer_head",
@@ -75,6 +80,10 @@ API = {
             "learning_curve",
         ],
     },
+    "Ensembles": {
+        "module": "mtlearn.ensemble",
+        "names": ["Blend"],
+    },
     "Data": {
         "module": "mtlearn.datasets",
         "names": ["make_grid_walks", "make_order_pairs"],
@@ -85,7 +94,7 @@ API = {
     },
     "Testing": {
         "module": "mtlearn.testing",
-        "names": ["check_trunk"],
+        "names": ["check_head", "check_trunk"],
     },
     "Exceptions": {
         "module": "mtlearn.exceptions",
@@ -99,6 +108,7 @@ PAGES = {
         "estimators/regressor",
         "estimators/classifier",
         "estimators/view",
+        "ensemble/tabular_net",
     ],
     "Targets": ["targets", "inputs"],
     "Preprocessing": [
@@ -110,7 +120,11 @@ PAGES = {
     ],
     "Heads": [
         "heads/regression",
+        "heads/quantile",
+        "heads/gaussian",
+        "heads/count",
         "heads/classification",
+        "heads/ordinal",
         "heads/multilabel",
         "heads/pair_order",
         "heads/infer",
@@ -146,8 +160,9 @@ PAGES = {
         "model_selection/stacked_search",
         "model_selection/tools",
     ],
+    "Ensembles": ["ensemble/blend"],
     "Data": ["datasets/grid_walks", "datasets/order_pairs"],
     "Inspection": ["inspection/architecture_display"],
-    "Testing": ["testing/check_trunk"],
+    "Testing": ["testing/check_head", "testing/check_trunk"],
     "Exceptions": ["exceptions"],
 }

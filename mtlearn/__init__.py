@@ -7,6 +7,7 @@ from mtlearn._namesake import refuse_namesake
 refuse_namesake()
 
 from mtlearn import exceptions, heads, preprocessing, trunks  # noqa: E402
+from mtlearn.ensemble._tabular_net import tabular_net  # noqa: E402
 from mtlearn.estimators import (  # noqa: E402
     MultiOutputNet,
     MultiOutputNetClassifier,
@@ -27,6 +28,7 @@ __all__ = [
     "exceptions",
     "heads",
     "preprocessing",
+    "tabular_net",
     "trunks",
 ]
 

@@ -109,12 +109,13 @@ class NamedParts(BaseEstimator):
     The parts and their parameters are parameters too: ``name`` and ``name__parameter``. Parts that
     have no parameters, such as strings, modules and callables, can be set as a whole.
 
-    Subclasses declare ``_named_parts``, the parameter that is a list of (name, part, anything), and
-    ``_part_noun``, what errors call an entry of it.
+    Subclasses declare ``_named_parts``, the parameter that is a list of (name, part, anything),
+    ``_part_noun``, what errors call an entry of it, and ``_n_fields``, how many it has.
     """
 
     _named_parts: ClassVar[str]
     _part_noun: ClassVar[str]
+    _n_fields: ClassVar[int] = 3
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters, with ``deep`` the parts by name and their parameters too."""
@@ -122,7 +123,7 @@ class NamedParts(BaseEstimator):
         if not deep:
             return params
         nested: dict[str, Any] = {}
-        for name, part, _ in self._triples():
+        for name, part, *_ in self._complete_entries():
             nested[name] = part
             if _has_params(part):
                 nested |= {f"{name}__{key}": value for key, value in part.get_params().items()}
@@ -138,7 +139,7 @@ class NamedParts(BaseEstimator):
         entries = _entries((own | params)[self._named_parts])
         others = {key: value for key, value in params.items() if key.partition("__")[0] not in own}
         whole = {key: value for key, value in others.items() if "__" not in key}
-        parts = {name: part for name, part, _ in filter(_is_triple, entries)}
+        parts = {name: part for name, part, *_ in filter(self._is_entry, entries)}
         owner, noun = type(self).__name__, self._part_noun
         check_known([key.partition("__")[0] for key in others], parts, subject=owner, noun=noun)
         parts |= whole
@@ -153,24 +154,26 @@ class NamedParts(BaseEstimator):
                 nested[name][rest] = value
         super().set_params(**{key: value for key, value in params.items() if key not in others})
         if whole:
-            changed = [(e[0], whole.get(e[0], e[1]), e[2]) if _is_triple(e) else e for e in entries]
+            changed = [
+                (e[0], whole.get(e[0], e[1]), *e[2:]) if self._is_entry(e) else e for e in entries
+            ]
             setattr(self, self._named_parts, changed)
         for name, changes in nested.items():
             parts[name].set_params(**changes)
         return self
 
-    def _triples(self) -> list[Any]:
-        """Return the entries that are (name, part, anything)."""
-        return list(filter(_is_triple, _entries(getattr(self, self._named_parts))))
+    def _complete_entries(self) -> list[Any]:
+        """Return the entries that have a name and all fields."""
+        return list(filter(self._is_entry, _entries(getattr(self, self._named_parts))))
+
+    def _is_entry(self, entry: Any) -> bool:
+        is_complete = isinstance(entry, list | tuple) and len(entry) == self._n_fields
+        return is_complete and isinstance(entry[0], str)
 
 
 def _entries(parts: Any) -> Sequence[Any]:
     """Return the entries; none of what is no list, which `fit` is to refuse, not `repr`."""
     return parts if isinstance(parts, list | tuple) else ()
-
-
-def _is_triple(entry: Any) -> bool:
-    return isinstance(entry, list | tuple) and len(entry) == 3 and isinstance(entry[0], str)
 
 
 def _has_params(value: Any) -> bool:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = [
     "mtlearn",
     "mtlearn.datasets",
+    "mtlearn.ensemble",
     "mtlearn.exceptions",
     "mtlearn.heads",
     "mtlearn.inspection",

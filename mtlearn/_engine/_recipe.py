@@ -23,6 +23,7 @@ from mtlearn._torch_state import training_settings
 from mtlearn._typing import Spec
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
+from mtlearn.weighting._base import weight_at
 
 __all__ = ["DTYPES", "Recipe", "check_device"]
 
@@ -48,7 +49,7 @@ class Recipe:
     optimizer: str | Callable[..., Any]
     learning_rate: float
     alpha: float
-    batch_size: int | str
+    batch_size: int | str | Callable[[int], int]
     max_epochs: int | str
     early_stopping: bool
     n_iter_no_change: int
@@ -78,18 +79,22 @@ class Recipe:
         Raises
         ------
         ValueError
-            If a schedule gives anything but a finite number of at least 0.
+            If a schedule gives anything but a finite number of at least 0, or raises an error.
         """
         weights = dict(self.loss_weights)
         for name, schedule in self.schedules.items():
-            weight = schedule(epoch)
-            if not isinstance(weight, Real) or not 0 <= float(weight) < inf:
-                raise ValueError(
-                    f"the schedule `loss_weights[{name!r}]` must give finite numbers of at least "
-                    f"0. Got {weight!r} for epoch {epoch}."
-                )
-            weights[name] = float(weight)
+            weights[name] = weight_at(schedule, epoch, f"`loss_weights[{name!r}]`")
         return weights
+
+    def _measure(self) -> dict[str, float] | None:
+        """Return the weights by which epochs are compared; None if they are those of training.
+
+        An output whose schedule begins at 0 has the weight 1 there: it is to be learned.
+        """
+        if not self.schedules:
+            return None
+        ones = {name: 1.0 for name in self.schedules if not self.loss_weights[name]}
+        return {**self.loss_weights, **ones}
 
     def trained(self, heads: Mapping[str, Head]) -> dict[str, Head]:
         """Return the heads with layers: those with something to learn, and weight in the loss."""
@@ -109,7 +114,14 @@ class Recipe:
 
     def for_rows(self, n_rows: int) -> "Recipe":
         """Return the recipe with "auto" replaced by numbers."""
-        batch_size = min(MAX_BATCH, n_rows) if self.batch_size == "auto" else int(self.batch_size)
+        given = self.batch_size
+        if callable(given):
+            given = given(n_rows)
+        batch_size = min(MAX_BATCH, n_rows) if given == "auto" else int(given)
+        if batch_size < 1:
+            raise ValueError(
+                f"`batch_size` must give at least 1. Got {batch_size} for {n_rows} rows."
+            )
         epochs = max(MIN_EPOCHS, ceil(MIN_STEPS / ceil(n_rows / batch_size)))
         epochs = epochs if self.max_epochs == "auto" else int(self.max_epochs)
         return replace(self, batch_size=batch_size, max_epochs=epochs)
@@ -136,6 +148,7 @@ class Recipe:
         n_rows: int = 1,
     ) -> Net:
         """Return the skorch net that trains the network on so many rows."""
+        assert not callable(self.batch_size)
         batch_size, max_epochs = int(self.batch_size), int(self.max_epochs)
         own: list[tuple[str, Callback]] = [("last_epochs", LastEpochs())]
         if self.learning_rate_schedule is not None:
@@ -156,7 +169,7 @@ class Recipe:
             own.append(("progress", ProgressBar()))
         net = make_net(
             module,
-            Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype]),
+            Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype], self._measure()),
             heads=heads,
             weights_at=self.weights_at if self.schedules else None,
             optimizer=self.optimizer,

@@ -62,7 +62,11 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "learning_rate_schedule": [StrOptions(set(SCHEDULES)), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            callable,
+        ],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "shuffle": ["boolean"],
         "early_stopping": ["boolean", StrOptions({"auto"})],
@@ -94,7 +98,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         learning_rate: float = 1e-3,
         learning_rate_schedule: str | None = None,
         alpha: float = 2e-3,
-        batch_size: int | str = "auto",
+        batch_size: int | str | Callable[[int], int] = "auto",
         max_epochs: int | str = "auto",
         shuffle: bool = True,
         early_stopping: bool | str = "auto",
@@ -221,6 +225,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
             self._recipe,
             loss_weights=dict(weights),
             outputs=outputs,
+            schedules=smaller._not_dropped(self._recipe.schedules),
             param_groups=smaller._not_dropped(self._recipe.param_groups),
         )
         return copy.deepcopy(smaller)

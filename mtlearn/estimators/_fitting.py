@@ -112,8 +112,8 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                 if before is None:
                     _fit_heads(parts, training, rows, normalize=recipe.normalize_losses)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
-                if before is None:
-                    kept["trunk_"].note(training.X, training.index)
+                if held is not None and held.index is not None:
+                    kept["_held_out_rows"] = held.index
                 callbacks = copy_callbacks(self.callbacks)
                 if task is not None:
                     given = {**kept, "_recipe": recipe}, X, given_y, sample_weight
@@ -171,8 +171,6 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     check_known_labels(rows, parts, recipe)
                 check_classes(parts, classes)
                 kept = self._kept(recipe, parts, heads, units, before) | dict(own or {})
-                if before is None:
-                    kept["trunk_"].note(rows.X, rows.index)
                 trained = train(
                     recipe,
                     kept["trunk_"],

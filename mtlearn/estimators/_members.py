@@ -143,6 +143,25 @@ class Members(Fitting):
             for name, head in heads.items()
         }
 
+    def _predict_std(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Return the standard deviations about the mean prediction: those of members, and theirs.
+
+        The variance of a mixture is the mean of the variances and the variance of the means.
+        """
+        if not self._has_members:
+            return super()._predict_std(X, names)
+        rows = self._check_X(X, reset=False)
+        names = list(self._heads(names))
+        spreads = [member._predict_std(rows, names) for member in self.members_]
+        means = [member._predict(rows, list(spreads[0])) for member in self.members_]
+        return {
+            name: np.hypot(
+                np.sqrt(np.mean([one[name] ** 2 for one in spreads], axis=0)),
+                np.std([one[name] for one in means], axis=0),
+            )
+            for name in spreads[0]
+        }
+
     def _predict_proba(
         self, X: ArrayLike, names: Collection[str] | None = None
     ) -> dict[str, Array]:
@@ -151,6 +170,29 @@ class Members(Fitting):
             return super()._predict_proba(X, names)
         heads = self._heads(names)
         return self._mean_proba(self._check_X(X, reset=False), heads)
+
+    def _predict_held_out(self, X: ArrayLike) -> dict[str, Array]:
+        """Return what is predicted of the training rows by members that held them out.
+
+        X are all rows of ``fit``. Of outputs with classes, it is the probabilities. The values of
+        rows that no member held out are NaN.
+        """
+        rows = self._check_X(X, reset=False)
+        members = self.members_ if self._has_members else [self]
+        sums: dict[str, Array] = {}
+        counts = np.zeros(len(rows))
+        for member in members:
+            held = member.__dict__.get("_held_out_rows")
+            if held is None:
+                continue
+            counts[held] += 1
+            found = member._predict(rows[held]) | member._predict_proba(rows[held])
+            for name, values in found.items():
+                of_all = sums.setdefault(name, np.zeros((len(rows), *values.shape[1:])))
+                of_all[held] += values
+        with np.errstate(invalid="ignore"):
+            means = {n: (s.T / counts).T for n, s in sums.items()}
+        return means or {name: np.full(len(rows), np.nan) for name in self.heads_}
 
     def _mean_proba(self, rows: Any, heads: Mapping[str, Head]) -> dict[str, Array]:
         with_classes = [name for name, head in heads.items() if isinstance(head, ClassHead)]

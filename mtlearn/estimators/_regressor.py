@@ -64,8 +64,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     alpha : float, default=2e-3
         The L2 penalty: `alpha` times the sum of all squared weights (never biases) is added to
         the loss once.
-    batch_size : int or "auto", default="auto"
-        Rows per step; "auto" for ``min(200, n_samples)``.
+    batch_size : int, "auto" or callable, default="auto"
+        Rows per step; "auto" for ``min(200, n_samples)``. A function takes the number of rows that
+        are trained on to it.
     max_epochs : int or "auto", default="auto"
         How often to go through the rows; "auto" for 100, and for more where 100
         epochs have fewer than 200 steps.

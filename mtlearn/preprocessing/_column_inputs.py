@@ -282,7 +282,7 @@ class ColumnInputs(TransformerMixin, NamedParts):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        parts = [part for _, part, _ in self._triples() if hasattr(part, "__sklearn_tags__")]
+        parts = [part for _, part, _ in self._complete_entries() if hasattr(part, "__sklearn_tags__")]
         inner = [get_tags(part) for part in parts]
         tags.input_tags.allow_nan = all(part.input_tags.allow_nan for part in inner)
         tags.input_tags.categorical = any(part.input_tags.categorical for part in inner)
@@ -327,7 +327,7 @@ class ColumnInputs(TransformerMixin, NamedParts):
                 sparse_threshold=1,  # sparse results are to be refused, and not filled up
                 verbose_feature_names_out=False,
             )
-            for name, transformer, columns in self._triples()
+            for name, transformer, columns in self._complete_entries()
         }
 
     def _first(self) -> ColumnTransformer:

@@ -1,0 +1,345 @@
+"""Several estimators as one, each output with weights of its own."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from mtlearn._arrays import as_columns
+from mtlearn._params import NamedParts
+from mtlearn._sklearn import fit_context
+from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
+from mtlearn._validation import check_known, naming
+from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
+from mtlearn.estimators._view import find_net, predict_outputs
+from mtlearn.estimators._weights import find_label_weights
+from mtlearn.heads import ClassHead, Head, MultiLabel
+from mtlearn.targets import Targets
+
+__all__ = ["Blend"]
+
+N_STEPS = 10
+
+
+class Blend(NamedParts):
+    r"""The weighted mean of several estimators, with weights for each output.
+
+    The weights are those, out of all multiples of 0.1 that sum to 1, by which the mean of the
+    predictions has the least squared error on rows that the networks were not trained on. Nets with
+    early stopping hold such rows out; with ``n_members`` as large as the number of folds, all rows
+    are held out by some member, and nothing is trained for it. Numbers are averaged, and so are the
+    probabilities of classes, whose squared error is Brier's.
+
+    Parameters
+    ----------
+    estimators : list of (name, estimator)
+        Estimators of mtlearn, or Pipelines that end in one. They learn the same outputs.
+
+    Attributes
+    ----------
+    estimators_ : list of estimator
+        The fitted estimators.
+    weights_ : dict of str to dict of str to float
+        The weight of each estimator, by output and by the estimator's name.
+    output_names_ : list of str
+        The outputs.
+    heads_ : dict of str to Head
+        The first estimator's fitted heads.
+    classes_ : dict of str to ndarray
+        The classes of every output that has some; their array alone if `y` was an array.
+
+    See Also
+    --------
+    mtlearn.MultiOutputNet : With ``n_members``, networks that differ in what they draw only.
+
+    Notes
+    -----
+    Where an estimator holds no rows out, or no row is held out by all, the weights are equal.
+
+    References
+    ----------
+    Breiman, "Stacked Regressions", 1996, has weights that are at least 0; Wolpert, "Stacked
+    Generalization", 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from mtlearn import MultiOutputNet
+    >>> from mtlearn.ensemble import Blend
+    >>> from mtlearn.preprocessing import PiecewiseLinear
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> y = {"steps": np.floor(2 * X[:, 0]), "line": X[:, 0] - X[:, 1]}
+    >>> net = MultiOutputNet(n_members=4, early_stopping=True, validation_fraction=0.25,
+    ...                      random_state=0)
+    >>> blend = Blend([("plain", net), ("bins", make_pipeline(PiecewiseLinear(), net))]).fit(X, y)
+    >>> {name: sum(weights.values()) for name, weights in blend.weights_.items()}
+    {'steps': 1.0, 'line': 1.0}
+    >>> blend.predict(X)["line"].shape
+    (200,)
+    """
+
+    _named_parts, _part_noun, _n_fields = "estimators", "estimator", 2
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"estimators": [list, tuple]}
+
+    def __init__(self, estimators: Sequence[tuple[str, Any]]) -> None:
+        self.estimators = estimators
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: SampleWeight = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit all estimators, then find their weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name. An array is one target named ``"y"``.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows, for all outputs or by output.
+        groups : array-like of shape (n_samples,), default=None
+            Groups for the splitters in `validation_fraction`.
+
+        Returns
+        -------
+        Blend
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For no estimators, names taken twice, and what an estimator refuses.
+        """
+        targets, is_array = as_targets(y, "Blend")
+        self._check_estimators()
+        given = {"sample_weight": sample_weight, "groups": groups}
+        fitted = []
+        for name, estimator in self.estimators:
+            with naming(f"Blend: estimator {name!r}"):
+                fitted.append(_fit(clone(estimator), X, targets, given))
+        nets = [find_net(one)[0] for one in fitted]
+        heads: dict[str, Head] = nets[0].heads_
+        names = [name for name, _ in self.estimators]
+        held = [_held_out(one, X) for one in fitted]
+        labels = labels_of(targets, heads)
+        weights, _ = find_label_weights(labels, sample_weight, nets[0].missing_targets, "Blend")
+        self.weights_ = {
+            output: dict(
+                zip(
+                    names,
+                    _find_weights(
+                        [part[output] for part in held],
+                        _as_numbers(labels[output], head),
+                        weights[output],
+                    ),
+                    strict=True,
+                )
+            )
+            for output, head in heads.items()
+        }
+        self.estimators_, self.heads_, self.output_names_ = fitted, heads, list(heads)
+        self._missing_targets, self._y_is_array = nets[0].missing_targets, is_array
+        return self
+
+    def predict(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
+        """Predict the outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        outputs : list of str, default=None
+            Which outputs, in which order; None for all.
+
+        Returns
+        -------
+        Targets, or ndarray of shape (n_samples,) or (n_samples, n_columns)
+            The predictions by name; an array if `y` was one.
+        """
+        return self._like_y(self._predict(X, self._names(outputs)))
+
+    def predict_proba(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
+        """Predict the class probabilities of the outputs that have classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        outputs : list of str, default=None
+            Which outputs, in which order; None for all.
+
+        Returns
+        -------
+        Targets, or ndarray of shape (n_samples, n_classes)
+            The probabilities by name; an array if `y` was one.
+        """
+        names = [n for n in self._names(outputs) if isinstance(self.heads_[n], ClassHead)]
+        if self._y_is_array and not names:
+            raise AttributeError("Blend: no output has classes, so no probabilities.")
+        return self._like_y(self._mean(X, names, proba=True))
+
+    def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
+        """Return the score of the estimators' main output, or the mean over outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            R2 for numbers, accuracy for classes.
+        """
+        scores = self.scores(X, y, sample_weight)
+        main = getattr(find_net(self.estimators_[0])[0], "main_output", None)
+        names = sorted(scores) if main is None else [main]
+        return float(np.mean([scores[name] for name in names]))
+
+    def scores(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> dict[str, float]:
+        """Return the score of each output.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        y : Targets, dict of array-like, DataFrame or array-like
+            The targets by name.
+        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        dict of str to float
+            R2 for numbers, accuracy for classes.
+        """
+        check_is_fitted(self)
+        targets, _ = as_targets(y, "Blend")
+        check_all_targets(targets, self.heads_, "Blend")
+        labels = labels_of(targets, self.heads_)
+        weights, _ = find_label_weights(labels, sample_weight, self._missing_targets, "Blend")
+        predicted = self._predict(X, self.output_names_)
+        return {
+            name: head.score(labels[name], predicted[name], weights[name])
+            for name, head in self.heads_.items()
+        }
+
+    @property
+    def classes_(self) -> Any:
+        """The classes of every output that has some, by name; an array if `y` was one."""
+        check_is_fitted(self)
+        classes = {n: h.classes_ for n, h in self.heads_.items() if isinstance(h, ClassHead)}
+        if not classes:
+            raise AttributeError("Blend: no output has classes.")
+        return classes[ARRAY_NAME] if self._y_is_array else classes
+
+    def _check_estimators(self) -> None:
+        names = [entry[0] for entry in self._complete_entries()]
+        if not names or len(names) != len(self.estimators) or len(set(names)) < len(names):
+            raise ValueError(
+                f"Blend: `estimators` must be a list of (name, estimator), each name once. Got "
+                f"{self.estimators!r}."
+            )
+
+    def _names(self, outputs: Collection[str] | None) -> list[str]:
+        check_is_fitted(self)
+        names = self.output_names_ if outputs is None else list(outputs)
+        check_known(names, self.heads_, subject="Blend: `outputs`")
+        return names
+
+    def _predict(self, X: ArrayLike, names: Sequence[str]) -> dict[str, Array]:
+        deciding = {n: h for n in names if isinstance(h := self.heads_[n], ClassHead)}
+        chances = self._mean(X, list(deciding), proba=True)
+        numbers = self._mean(X, [name for name in names if name not in deciding], proba=False)
+        decided = {name: head.decide(chances[name]) for name, head in deciding.items()}
+        return {name: (decided | numbers)[name] for name in names}
+
+    def _mean(self, X: ArrayLike, names: Sequence[str], *, proba: bool) -> dict[str, Array]:
+        if not names:
+            return {}
+        each = [predict_outputs(one, X, names, proba=proba) for one in self.estimators_]
+        return {
+            name: np.sum(
+                [
+                    w * part[name]
+                    for w, part in zip(self.weights_[name].values(), each, strict=True)
+                ],
+                axis=0,
+            )
+            for name in names
+        }
+
+    def _like_y(self, outputs: dict[str, Array]) -> Any:
+        return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimators_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _fit(estimator: Any, X: ArrayLike, y: Targets, given: dict[str, Any]) -> Any:
+    """Fit an estimator, or a Pipeline whose last step gets what is given besides."""
+    prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
+    return estimator.fit(X, y, **{prefix + k: v for k, v in given.items() if v is not None})
+
+
+def _held_out(fitted: Any, X: ArrayLike) -> dict[str, Array]:
+    """Return what the members predict of rows that they held out; NaN for rows that none did."""
+    net, steps = find_net(fitted)
+    rows: Any = X
+    for step in steps:
+        rows = step.transform(rows)
+    return net._predict_held_out(rows)
+
+
+def _as_numbers(labels: Array, head: Head) -> Floats:
+    """Return labels as numbers, one column for each class."""
+    if isinstance(head, ClassHead) and not isinstance(head, MultiLabel):
+        return (labels[:, None] == head.classes_).astype(np.float64)
+    return as_columns(labels).astype(np.float64)
+
+
+def _find_weights(held: Sequence[Array], labels: Floats, weight: Floats) -> list[float]:
+    """Return the weights of the mean with the least squared error on rows with a label."""
+    columns = [as_columns(part) for part in held]
+    known = np.all([np.isfinite(part).all(axis=1) for part in columns], axis=0)
+    label_weight = np.broadcast_to(as_columns(weight), labels.shape) * known[:, None]
+    if not label_weight.any():
+        return [1 / len(held)] * len(held)
+    rows = label_weight.any(axis=1)
+    safe = np.where(label_weight[rows] > 0, labels[rows], 0.0)
+    errors = {}
+    for shares in _shares(len(held)):
+        mean = sum(share * part[rows] for share, part in zip(shares, columns, strict=True))
+        errors[shares] = float((label_weight[rows] * (safe - mean) ** 2).sum())
+    return list(min(errors, key=lambda shares: (errors[shares], np.ptp(shares))))
+
+
+def _shares(n_parts: int, left: int = N_STEPS) -> Iterator[tuple[float, ...]]:
+    """Yield all weights of parts that are multiples of a step and sum to 1."""
+    if n_parts == 1:
+        yield (left / N_STEPS,)
+        return
+    for first in range(left + 1):
+        for others in _shares(n_parts - 1, left - first):
+            yield (first / N_STEPS, *others)

@@ -1,0 +1,182 @@
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from mtlearn import MultiOutputNet, Targets
+from mtlearn.ensemble import Blend
+from mtlearn.heads import Classification, MultiLabel, Regression
+from mtlearn.trunks import MLP
+
+RNG = np.random.default_rng(0)
+N = 120
+X = RNG.normal(size=(N, 3))
+Y = Targets(
+    {
+        "line": X[:, 0] - X[:, 1] + 0.1 * RNG.normal(size=N),
+        "square": X[:, 2] ** 2,
+        "kind": np.digitize(X[:, 0], [-0.5, 0.5]),
+        "tags": (X[:, :2] > 0).astype(int),
+    }
+)
+
+
+def net(**params):
+    settings = {
+        "trunk": MLP(()),
+        "n_members": 4,
+        "early_stopping": True,
+        "validation_fraction": 0.25,
+        "learning_rate": 0.03,
+        "max_epochs": 40,
+        "random_state": 0,
+    }
+    return MultiOutputNet(**settings | params)
+
+
+def squares(**params):
+    return make_pipeline(FunctionTransformer(np.square), StandardScaler(), net(**params))
+
+
+def make(**params):
+    return Blend([("plain", net(**params)), ("squares", squares(**params))])
+
+
+def test_each_output_takes_the_estimator_that_can_predict_it():
+    blend = make().fit(X, Y)
+    assert blend.weights_["line"]["plain"] >= 0.9
+    assert blend.weights_["square"]["squares"] >= 0.9
+    assert blend.score(X, Y) > max(one.score(X, Y) for one in blend.estimators_)
+    for weights in blend.weights_.values():
+        assert list(weights) == ["plain", "squares"]
+        assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_predictions_are_the_weighted_means():
+    blend = make().fit(X, Y)
+    predicted, chances = blend.predict(X), blend.predict_proba(X)
+    for name in ("line", "square"):
+        first, second = (one.predict(X)[name] for one in blend.estimators_)
+        weights = blend.weights_[name]
+        expected = weights["plain"] * first + weights["squares"] * second
+        np.testing.assert_allclose(predicted[name], expected)
+    for name in ("kind", "tags"):
+        first, second = (one.predict_proba(X)[name] for one in blend.estimators_)
+        weights = blend.weights_[name]
+        expected = weights["plain"] * first + weights["squares"] * second
+        np.testing.assert_allclose(chances[name], expected)
+    np.testing.assert_array_equal(predicted["kind"], chances["kind"].argmax(1))
+    np.testing.assert_array_equal(predicted["tags"], chances["tags"] > 0.5)
+    assert list(blend.predict(X, outputs=["kind", "line"])) == ["kind", "line"]
+
+
+def held_out(fitted, rows, name):
+    """What each member predicts of the rows it held out, one row at a time."""
+    found = np.full(N, np.nan)
+    for member in fitted.members_[: fitted.n_members]:
+        ((_, held),) = member.validation_fraction.split(rows, np.zeros(N))
+        for row in held:
+            found[row] = member.predict(rows[[row]])[name][0]
+    return found
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_weights_are_the_best_on_rows_that_members_held_out(refit):
+    blend = make(refit=refit).fit(X, Y)
+    plain, pipe = blend.estimators_
+    parts = [held_out(plain, X, "line"), held_out(pipe[-1], pipe[:-1].transform(X), "line")]
+    assert np.isfinite(parts).all()
+    errors = {
+        share: np.sum((Y["line"] - share * parts[0] - (1 - share) * parts[1]) ** 2)
+        for share in np.arange(11) / 10
+    }
+    assert blend.weights_["line"]["plain"] == min(errors, key=errors.get)
+
+
+def test_rows_without_label_or_weight_do_not_count_for_the_weights():
+    y = Targets({"square": Y["square"].copy()})
+    y["square"][:30] = np.nan
+    nets = [net(missing_targets="ignore"), squares(missing_targets="ignore")]
+    missing = Blend(list(zip("ab", nets, strict=True))).fit(X, y)
+    wild = Targets({"square": np.where(np.arange(N) < 30, 1e3, Y["square"])})
+    weight = (np.arange(N) >= 30).astype(float)
+    weightless = Blend(list(zip("ab", [net(), squares()], strict=True))).fit(X, wild, weight)
+    assert missing.weights_ == weightless.weights_
+    assert missing.weights_["square"]["b"] > 0.5
+
+
+def test_without_held_out_rows_all_have_equal_weights():
+    blend = Blend([(name, net(early_stopping=False, max_epochs=2)) for name in "abcd"]).fit(X, Y)
+    assert set(blend.weights_["kind"].values()) == {0.25}
+
+
+def test_three_estimators_share_the_weight():
+    parts = [("a", net(max_epochs=2)), ("b", squares(max_epochs=2)), ("c", net(random_state=1))]
+    blend = Blend(parts).fit(X, Y)
+    for weights in blend.weights_.values():
+        shares = list(weights.values())
+        assert any(
+            np.allclose(shares, [a / 10, b / 10, (10 - a - b) / 10])
+            for a, b in itertools.product(range(11), repeat=2)
+            if a + b <= 10
+        )
+
+
+def test_it_is_cloned_pickled_and_searched_by_nested_names():
+    blend = make(max_epochs=2)
+    assert blend.get_params()["squares__multioutputnet__max_epochs"] == 2
+    copy = clone(blend).set_params(plain__max_epochs=3, squares__multioutputnet__alpha=0.0)
+    assert blend.estimators[0][1].max_epochs == 2
+    fitted = copy.fit(X, Y)
+    assert pickle.loads(pickle.dumps(fitted)).predict(X) == fitted.predict(X)
+    search = GridSearchCV(blend, {"plain__learning_rate": [0.01, 0.1]}, cv=2).fit(X, Y)
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
+    assert np.isfinite(cross_val_predict(blend, X, Y, cv=2)["line"]).all()
+
+
+def test_the_same_seed_makes_the_same_blend():
+    assert make(max_epochs=3).fit(X, Y).predict(X) == make(max_epochs=3).fit(X, Y).predict(X)
+
+
+def test_an_array_has_arrays():
+    heads = {"y": Regression()}
+    blend = Blend([("a", net(heads=heads)), ("b", squares(heads=heads))]).fit(X, Y["square"])
+    assert blend.predict(X).shape == (N,)
+    with pytest.raises(AttributeError, match="Blend: no output has classes"):
+        blend.predict_proba(X)
+    classes = Blend([("a", net(max_epochs=2))]).fit(X, Y["kind"])
+    assert classes.predict_proba(X).shape == (N, 3)
+    assert classes.classes_.tolist() == [0, 1, 2]
+
+
+def test_scores_are_those_of_the_heads_and_of_the_main_output():
+    blend = make(main_output="kind").fit(X, Y)
+    predicted = blend.predict(X)
+    assert blend.score(X, Y) == np.mean(predicted["kind"] == Y["kind"])
+    assert set(blend.scores(X, Y)) == set(Y)
+
+
+def test_thresholds_of_heads_decide():
+    heads = {"tags": MultiLabel(threshold=0.9), "kind": Classification(classes=[2, 1, 0])}
+    blend = make(heads=heads, max_epochs=3).fit(X, Y)
+    np.testing.assert_array_equal(blend.predict(X)["tags"], blend.predict_proba(X)["tags"] > 0.9)
+    assert blend.classes_["kind"].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("bad", [[], [("a", net()), ("a", net())], [net()], [("a", net(), 3)]])
+def test_estimators_must_have_names_of_their_own(bad):
+    with pytest.raises(ValueError, match=r"Blend: `estimators` must be a list of \(name, estim"):
+        Blend(bad).fit(X, Y)
+
+
+def test_errors_name_the_estimator_and_the_output():
+    blend = Blend([("a", net()), ("b", net(loss_weights={"lin": 1}))])
+    with pytest.raises(ValueError, match=r"estimator 'b': .*unknown output 'lin'.*'line'"):
+        blend.fit(X, Y)
+    with pytest.raises(ValueError, match=r"unknown output 'lin'.*did you mean 'line'"):
+        make(max_epochs=1).fit(X, Y).predict(X, outputs=["lin"])
