@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.metrics import r2_score
 from torch import Tensor, nn
 
-from mtlearn._arrays import as_columns, homogeneous
+from mtlearn._arrays import as_columns
 from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array, Floats
 from mtlearn.heads._base import Head, check_columns
 from mtlearn.heads._custom_loss import CustomLoss, LossFunction, check_loss
+from mtlearn.heads._scale import as_numbers, center_and_scale, weighted_r2
 
 __all__ = ["Regression"]
 
@@ -132,7 +132,7 @@ class Regression(Head):
 
     def fit(self, y: Array, weight: Floats, *, normalize: bool, more_to_come: bool = False) -> Self:
         """Learn the scale of the target; see `Head.fit`."""
-        values, weight = as_columns(_numbers(y, weight)), as_columns(weight)
+        values, weight = as_columns(as_numbers(y, weight, "Regression")), as_columns(weight)
         check_columns(weight)
         self.raw_shape_ = y.shape[1:]
         self.transformer_ = None if self.transformer is None else clone(self.transformer)
@@ -143,10 +143,9 @@ class Regression(Head):
             self.transformer_.fit(values[complete])
             known, values = values[complete][:100], self._transform(values, weight)
             _check_inverse(self.transformer_, known)
-        self.center_, self.scale_ = _center_and_scale(values, weight)
-        unknown = (self.scale_ == 0) & more_to_come
-        self.scale_[unknown] = np.abs(self.center_[unknown])
-        self.scale_[(self.scale_ == 0) & more_to_come] = 1.0
+        self.center_, self.scale_, is_guessed = center_and_scale(
+            values, weight, more_to_come=more_to_come
+        )
         varies = self.scale_ > 0
         self.is_constant_ = not varies.any() and normalize
         if not normalize:
@@ -155,12 +154,13 @@ class Regression(Head):
         target, weight = self._standardize(values), weight * varies
         constant, baseline = self._best_constant(target, weight)
         self.constant_raw_ = constant.reshape(self.raw_shape_)
-        self.set_baseline(1.0 if unknown.any() else baseline, normalize=normalize)
+        self.set_baseline(1.0 if is_guessed else baseline, normalize=normalize)
         return self
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
         """Return the standardised target; see `Head.encode`."""
-        values = self._transform(as_columns(_numbers(y, weight)), as_columns(weight))
+        numbers = as_columns(as_numbers(y, weight, "Regression"))
+        values = self._transform(numbers, as_columns(weight))
         target = np.where(as_columns(weight) > 0, self._standardize(values), 0.0)
         return target.reshape(y.shape), (as_columns(weight) * (self.scale_ > 0)).reshape(y.shape)
 
@@ -184,16 +184,7 @@ class Regression(Head):
 
     def score(self, y: Array, predicted: Array, weight: Floats) -> float:
         """Return R2, averaged over columns; see `Head.score`."""
-        y, predicted = as_columns(_numbers(y, weight)), as_columns(predicted)
-        weight = as_columns(weight)
-        unit = np.ldexp(1.0, np.frexp(np.abs(y).max())[1] - 1)  # squares of 1e200 overflow
-        y, predicted = y / unit, predicted / unit
-        scores = [
-            r2_score(y[rows, j], predicted[rows, j], sample_weight=weight[rows, j])
-            for j in range(y.shape[1])
-            if (rows := weight[:, j] > 0).any()
-        ]
-        return float(np.mean(scores))
+        return weighted_r2(as_numbers(y, weight, "Regression"), predicted, weight)
 
     def _transform(self, values: Floats, weight: Floats) -> Floats:
         if self.transformer_ is None:
@@ -264,44 +255,6 @@ def _check_inverse(transformer: Any, values: Floats) -> None:
             f"`transformer` must have an inverse. {transformer!r} gives {back[0].tolist()} back "
             f"for {values[0].tolist()}; a FunctionTransformer needs its `inverse_func`."
         )
-
-
-def _numbers(y: Array, weight: Floats) -> Floats:
-    """Return floats, zero where a label has no weight."""
-    present = weight > 0
-    values = np.zeros(y.shape)
-    try:
-        if homogeneous(y[present]).dtype.kind in "cmMV":
-            raise TypeError
-        values[present] = y[present].astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Regression needs numbers. Got values of type {y.dtype} such as "
-            f"{y[present].ravel()[0]!r}; use a Classification head for classes."
-        ) from error
-    n_infinite = int(np.isinf(values).sum())
-    if n_infinite:
-        raise ValueError(f"Regression needs finite numbers. Got infinity in {n_infinite} labels.")
-    return values
-
-
-def _center_and_scale(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return the weighted mean and standard deviation of each column; 0 for a constant one."""
-    center, scale = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    for j in range(values.shape[1]):
-        rows = weight[:, j] > 0
-        column, share = values[rows, j], weight[rows, j]
-        if len(column) == 0:
-            continue
-        unit = np.abs(column).max() or 1.0  # squares of 1e200 overflow
-        column = column / unit
-        if np.ptp(column) <= 10 * np.finfo(np.float64).eps:
-            center[j] = column[0] * unit
-            continue
-        mean = np.average(column, weights=share)
-        center[j] = mean * unit
-        scale[j] = np.sqrt(np.average((column - mean) ** 2, weights=share)) * unit
-    return center, scale
 
 
 def _start(target: Floats, weight: Floats, *, median: bool) -> Floats:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from mtlearn._engine._data import Batch, as_batch
+from mtlearn._params import Part
 from mtlearn._random import part_seed, seeded
 from mtlearn._typing import Array
 from mtlearn.estimators import MultiOutputNet
@@ -19,11 +20,27 @@ from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 from mtlearn.trunks import Graph, ModuleTrunk, Trunk, as_trunk
 
-__all__ = ["Case", "at", "require"]
+__all__ = ["Case", "Specified", "at", "require"]
 
 CPU = torch.device("cpu")
 FEWEST = 4
 Rows = Any  # an array, or Inputs
+
+
+class Specified(Protocol):
+    """What is checked as a specification.
+
+    Attributes
+    ----------
+    part : Part
+        The part.
+    uses_in, learns_in : str
+        The methods that use its parameters, and that set what it learns, for messages.
+    """
+
+    part: Part
+    uses_in: str
+    learns_in: str
 
 
 class Case:
@@ -41,8 +58,11 @@ class Case:
         What all draws come from.
     """
 
+    uses_in, learns_in = "build", "note"
+
     def __init__(self, trunk: Any, X: Any, y: Any, seed: int) -> None:
         self.trunk: Trunk = as_trunk(trunk)
+        self.part: Part = self.trunk
         self.name = type(self.trunk).__name__
         if isinstance(self.trunk, ModuleTrunk):
             module = self.trunk.module

@@ -26,6 +26,7 @@ from mtlearn.testing._modules import (
     check_evaluation_is_deterministic,
     check_every_parameter_learns,
     check_float_types,
+    check_named_layers,
     check_rows_are_independent,
     check_rows_are_left_alone,
     check_rows_are_taken,
@@ -57,6 +58,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     check_rows_are_left_alone,
     check_evaluation_is_deterministic,
     check_rows_are_independent,
+    check_named_layers,
     check_every_parameter_learns,
     check_bad_shapes,
     check_fits_are_reproducible,
@@ -80,7 +82,8 @@ def check_trunk(
 
     - ``__init__`` only stores; clones, nested names and declared constraints work; ``note`` learns
       of the rows that it is told.
-    - ``build`` depends on torch's seed alone, and changes nothing else.
+    - ``build`` depends on torch's seed alone, and changes nothing else; ``build_named`` makes the
+      same layers, with more tensors for heads to attach to.
     - The module returns finite floats of the type of its weights, leaves its input alone, and in
       evaluation treats each row by itself and draws nothing.
     - Unseen ids, rows of padding and sequences of other lengths are no error; every parameter can

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from mtlearn._params import Part
 from mtlearn.inputs import Inputs
-from mtlearn.testing._case import Case, require
+from mtlearn.testing._case import Case, Specified, require
 
 __all__ = [
     "check_clone",
@@ -24,33 +24,35 @@ __all__ = [
 ]
 
 
-def check_init_only_stores(case: Case) -> None:
+def check_init_only_stores(case: Specified) -> None:
     """Require that `__init__` stores its arguments as they are, and nothing else."""
-    trunk, rule = case.trunk, "`__init__` must store its arguments as they are, and nothing else"
-    names = list(inspect.signature(type(trunk)).parameters)
+    part, rule = case.part, "`__init__` must store its arguments as they are, and nothing else"
+    names = list(inspect.signature(type(part)).parameters)
     for meaningless in (object, lambda: None, list):
         given = {name: meaningless() for name in names}
         try:
-            made = type(trunk)(**given)
+            made = type(part)(**given)
         except Exception as error:
             raise AssertionError(
                 f"{rule}. With {list(given.values())} it raised {type(error).__name__}: {error}; "
-                f"check parameters by `_parameter_constraints`, and in `build`."
+                f"check parameters by `_parameter_constraints`, and in `{case.uses_in}`."
             ) from error
         missing = [name for name in names if not hasattr(made, name)]
         require(not missing, rule, f"It did not store {missing}", "set an attribute of that name")
         changed = [name for name in names if getattr(made, name) is not given[name]]
-        require(not changed, rule, f"It changed {changed}", "convert parameters in `build`")
+        require(
+            not changed, rule, f"It changed {changed}", f"convert parameters in `{case.uses_in}`"
+        )
         others = sorted(set(vars(made)) - set(names))
-        require(not others, rule, f"It sets {others} too", "set them in `note`, or compute them")
+        require(not others, rule, f"It sets {others} too", f"set them in `{case.learns_in}`")
 
 
-def check_names_of_parameters(case: Case) -> None:
+def check_names_of_parameters(case: Specified) -> None:
     """Require that parameters are got and set by name, those of inner parts too."""
     rule = "get_params and set_params must give and take the same names"
-    before = case.trunk.get_params()
-    copy = clone(case.trunk)
-    own = clone(case.trunk).get_params(deep=False)
+    before = case.part.get_params()
+    copy = clone(case.part)
+    own = clone(case.part).get_params(deep=False)
     copy.set_params(**copy.get_params())
     after = copy.get_params()
     differ = sorted(name for name in before if not is_same(before[name], after.get(name)))
@@ -61,7 +63,7 @@ def check_names_of_parameters(case: Case) -> None:
         "set nothing but the named parameter",
     )
     for name in before:
-        copy, value = clone(case.trunk), object()
+        copy, value = clone(case.part), object()
         copy.set_params(**{name: value})
         found = copy.get_params(deep=name not in own).get(name)
         require(
@@ -79,7 +81,7 @@ def check_names_of_parameters(case: Case) -> None:
             "set nothing but the named parameter",
         )
     try:
-        clone(case.trunk).set_params(no_such_parameter=1)
+        clone(case.part).set_params(no_such_parameter=1)
     except (TypeError, ValueError):
         return
     require(False, rule, "set_params took an unknown name", "raise a ValueError for it")
@@ -113,18 +115,18 @@ def check_clone(case: Case) -> None:
     require(not left, rule, f"The clone has {left}", "set what is learned in `note` only")
 
 
-def check_constraints(case: Case) -> None:
+def check_constraints(case: Specified) -> None:
     """Require that what is outside the declared constraints is refused."""
     rule = "parameters outside their constraints must be refused"
     try:
-        case.trunk.check_params()
+        case.part.check_params()
     except (TypeError, ValueError) as error:
         raise AssertionError(
-            f"a trunk to be checked must have valid parameters. check_params raised: "
+            f"a part to be checked must have valid parameters. check_params raised: "
             f"{str(error).rstrip('.')}; change them, or `_parameter_constraints`."
         ) from error
-    parts = {"": case.trunk}
-    parts |= {f"{n}__": p for n, p in case.trunk.get_params().items() if isinstance(p, Part)}
+    parts = {"": case.part}
+    parts |= {f"{n}__": p for n, p in case.part.get_params().items() if isinstance(p, Part)}
     for prefix, part in parts.items():
         declared, params = part._parameter_constraints, part.get_params(deep=False)
         unknown = sorted(set(declared) - set(params))
@@ -138,7 +140,7 @@ def check_constraints(case: Case) -> None:
         for name, allowed in declared.items():
             if allowed == "no_validation":
                 continue
-            wrong = clone(case.trunk).set_params(**{f"{prefix}{name}": object()})
+            wrong = clone(case.part).set_params(**{f"{prefix}{name}": object()})
             try:
                 wrong.check_params()
             except (TypeError, ValueError) as error:
@@ -189,7 +191,7 @@ def is_same(a: Any, b: Any) -> bool:
         return True
     if type(a) is not type(b):
         return False
-    if isinstance(a, Part):
+    if isinstance(a, BaseEstimator):
         return is_same(a.get_params(deep=False), b.get_params(deep=False))
     if isinstance(a, nn.Module):
         return is_same(dict(a.state_dict()), dict(b.state_dict()))
