@@ -16,6 +16,7 @@ from mtlearn._engine._side_by_side import side_by_side
 from mtlearn._random import part_seed, root_seed
 from mtlearn._typing import Array, ArrayLike, RandomState, SampleWeight
 from mtlearn.estimators._fitting import Fitting
+from mtlearn.estimators._predictions import has_std
 from mtlearn.heads import ClassHead, Head
 from mtlearn.targets import Targets
 
@@ -146,21 +147,24 @@ class Members(Fitting):
     def _predict_std(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
         """Return the standard deviations about the mean prediction: those of members, and theirs.
 
-        The variance of a mixture is the mean of the variances and the variance of the means.
+        The variance of a mixture is the mean of the variances and the variance of the means. Of a
+        head that predicts no variance it is the latter.
         """
         if not self._has_members:
             return super()._predict_std(X, names)
+        heads = {n: h for n, h in self._heads(names).items() if not isinstance(h, ClassHead)}
+        if not heads:
+            raise AttributeError(f"{self._owner}: classes have no standard deviation.")
         rows = self._check_X(X, reset=False)
-        names = list(self._heads(names))
-        spreads = [member._predict_std(rows, names) for member in self.members_]
-        means = [member._predict(rows, list(spreads[0])) for member in self.members_]
-        return {
-            name: np.hypot(
-                np.sqrt(np.mean([one[name] ** 2 for one in spreads], axis=0)),
-                np.std([one[name] for one in means], axis=0),
-            )
-            for name in spreads[0]
-        }
+        each = [member._predict(rows, list(heads)) for member in self.members_]
+        found = {name: np.std([one[name] for one in each], axis=0) for name in heads}
+        own = [name for name, head in heads.items() if has_std(head)]
+        if own:
+            stds = [member._predict_std(rows, own) for member in self.members_]
+            for name in own:
+                mean = np.mean([one[name] ** 2 for one in stds], axis=0)
+                found[name] = np.hypot(np.sqrt(mean), found[name])
+        return found
 
     def _predict_proba(
         self, X: ArrayLike, names: Collection[str] | None = None

@@ -436,6 +436,8 @@ class MultiOutputNet(BaseMultiOutputNet):
         """Predict the standard deviation of the outputs that have one.
 
         These are the outputs with a `mtlearn.heads.Gaussian`: how far labels are from `predict`.
+        With ``n_members`` it is also the other numbers, of which the members' spread says how far
+        the predictions of other networks are, and nothing of the noise of labels.
 
         Parameters
         ----------
@@ -453,6 +455,11 @@ class MultiOutputNet(BaseMultiOutputNet):
         ------
         AttributeError
             If no output has one.
+
+        References
+        ----------
+        Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty
+        Estimation using Deep Ensembles", 2017.
         """
         return self._like_y(self._predict_std(X, outputs))
 

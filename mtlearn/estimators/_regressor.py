@@ -299,6 +299,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     def predict_std(self, X: ArrayLike) -> Array:
         """Predict the standard deviation of `y`, with a head `mtlearn.heads.Gaussian` for it.
 
+        With ``n_members`` and any other head it is the spread of the members' predictions, which
+        says nothing of the noise of labels.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), Inputs or dict of array-like

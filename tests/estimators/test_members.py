@@ -19,7 +19,7 @@ from mtlearn import (
     Targets,
 )
 from mtlearn.exceptions import DivergenceError
-from mtlearn.heads import Classification, MultiLabel, Regression
+from mtlearn.heads import Classification, Gaussian, MultiLabel, Regression
 from mtlearn.model_selection import StackedGridSearchCV
 from mtlearn.trunks import MLP, CategoryEmbedding, Graph
 from mtlearn.weighting import Linear
@@ -365,3 +365,24 @@ def test_refitted_members_do_not_go_on():
     net = make(2, refit=True, early_stopping=True, warm_start=True).fit(X, Y)
     with pytest.raises(ValueError, match="`n_members` is 2 now; clone the estimator"):
         net.fit(X, Y)
+
+
+def test_the_spread_of_members_is_a_standard_deviation():
+    heads = {"gauss": Gaussian(target="number")}
+    net = make(heads=heads).fit(X, Y)
+    stds = net.predict_std(X)
+    assert list(stds) == ["number", "gauss"]
+    each = np.array([member.predict(X)["number"] for member in net.members_])
+    np.testing.assert_allclose(stds["number"], each.std(axis=0))
+    means = np.array([member.predict(X)["gauss"] for member in net.members_])
+    own = np.array([member.predict_std(X)["gauss"] for member in net.members_])
+    np.testing.assert_allclose(stds["gauss"] ** 2, (own**2).mean(0) + means.var(0))
+    with pytest.raises(AttributeError, match="classes have no standard deviation"):
+        net.predict_std(X, outputs=["kind"])
+
+
+def test_the_spread_is_larger_where_there_are_no_rows():
+    features = np.linspace(-1, 1, 100)[:, None]
+    net = MultiOutputNetRegressor(n_members=8, random_state=0).fit(features, features[:, 0] ** 2)
+    near, far = net.predict_std([[0.0], [5.0]])
+    assert far > 3 * near
