@@ -49,7 +49,22 @@ from mtlearn import MultiOutputNet, Targets, tabular_net  # noqa: E402
 DATA = Path(os.environ.get("MTLEARN_DATA", "../shared/data"))
 FOLDS = {"slump": 10, "andro": 10, "enb": 10, "scpf": 10, "wq": 10, "atp1d": 10, "rf1": 5}
 LABELS = ("emotions", "scene")
+SETS = [
+    "slump",
+    "andro",
+    "enb",
+    "scpf",
+    "wq",
+    "emotions",
+    "wine",
+    "abalone",
+    "scene",
+    "atp1d",
+    "rf1",
+]
+MOST_SINGLE = 3
 OURS, FAST, SINGLE, PLAIN = "tabular_net", "fast", "one net each", "MultiOutputNet"
+TITLES = [OURS, FAST, SINGLE, PLAIN, "forest of all", "forest of each", "boosting", "ridge", "MLP"]
 Array = np.ndarray
 
 
@@ -234,7 +249,7 @@ def measure(name: str, *, quick: bool) -> tuple[dict[str, dict[str, float]], dic
             OURS: lambda p: by_net(lambda seed: tabular_net(random_state=seed), p),
             FAST: lambda p: by_net(lambda seed: tabular_net(fast=True, random_state=seed), p),
             PLAIN: lambda p: by_net(plain, p),
-            **({SINGLE: one_each} if len(part.y) > 1 and len(part.y) < 8 else {}),
+            **({SINGLE: one_each} if 1 < len(part.y) <= MOST_SINGLE else {}),
             **peers(part.seed),
         }
         for title, fit in fits.items():
@@ -255,35 +270,25 @@ def row(figure: str, errors: dict[str, float], titles: Sequence[str]) -> tuple[s
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and write them after each set."""
     args = arguments(__doc__)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    names = ["slump", "andro", "enb"] if args.quick else [*FOLDS, "wine", "abalone", *LABELS]
-    titles = [
-        OURS,
-        FAST,
-        SINGLE,
-        PLAIN,
-        "forest of all",
-        "forest of each",
-        "boosting",
-        "ridge",
-        "MLP",
-    ]
+    names = ["slump", "andro", "enb"] if args.quick else SETS
     rows, times, ratios = [], [], []
     for name in names:
         errors, seconds = measure(name, quick=args.quick)
         for figure, found in errors.items():
-            rows.append(row(figure, found, titles))
+            rows.append(row(figure, found, TITLES))
             ratios.append(float(rows[-1][-1]))
-            print(*rows[-1], flush=True)
-        times.append((name, *(f"{seconds[t]:.1f}" if t in seconds else "" for t in titles)))
-    text = table(("error", *titles, "by the best peer's"), rows)
-    note = f"The geometric mean of the last column is {gmean(ratios):.3f}."
-    speed = table(("seconds per fit", *titles), times)
-    print(text, note, speed, sep="\n")
-    if args.write:
-        write("tables", [text, note, "", speed])
+        times.append((name, *(f"{seconds[t]:.1f}" if t in seconds else "" for t in TITLES)))
+        parts = [
+            table(("error", *TITLES, "by the best peer's"), rows),
+            f"The geometric mean of the last column is {gmean(ratios):.3f}.\n",
+            table(("seconds per fit", *TITLES), times),
+        ]
+        print(*parts, sep="\n", flush=True)
+        if args.write:
+            write("tables", parts)
 
 
 if __name__ == "__main__":
