@@ -1,6 +1,7 @@
 """The torch layers that trunks and heads share."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,12 @@ class NamedLayers(nn.Sequential):
         self.ends = dict(ends)
         self.default = list(ends)[-1]
 
+    def __getitem__(self, idx: Any) -> Any:
+        """Return a layer; of a slice, the layers without names."""
+        return (
+            nn.Sequential(*list(self)[idx]) if isinstance(idx, slice) else super().__getitem__(idx)
+        )
+
     @property
     def blocks(self) -> dict[str, nn.Sequential]:
         """The layers between one output and the next, by the name of the latter."""
@@ -115,20 +122,27 @@ class NamedLayers(nn.Sequential):
         self, input: Tensor, taps: Collection[str | None] | None = None
     ) -> dict[str, Tensor]:
         """Return the outputs named, by default all."""
-        found = {}
-        for name, block in self.without_others(taps).blocks.items():
-            found[name] = input = block(input)
+        found, start = {}, 0
+        layers = list(self)
+        for name, end in list(self.ends.items())[: self._n_needed(taps)]:
+            for layer in layers[start:end]:
+                input = layer(input)
+            found[name], start = input, end
         return {name: x for name, x in found.items() if taps is None or name in taps}
 
     def without_others(self, taps: Collection[str | None] | None) -> "NamedLayers":
         """Return the layers up to the last output that is named; they are shared."""
-        names = list(self.ends)
-        n_kept = max((i for i, n in enumerate(names, 1) if taps is None or n in taps), default=1)
+        names, n_kept = list(self.ends), self._n_needed(taps)
         if n_kept == len(names):
             return self
         ends = {name: self.ends[name] for name in names[:n_kept]}
         kept = list(self)[: ends[names[n_kept - 1]]]
         return NamedLayers(kept, ends).train(self.training)
+
+    def _n_needed(self, taps: Collection[str | None] | None) -> int:
+        """Return the position of the last output that is named, from 1 on."""
+        places = enumerate(self.ends, 1)
+        return max((i for i, name in places if taps is None or name in taps), default=1)
 
 
 def dense(

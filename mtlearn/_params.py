@@ -136,6 +136,13 @@ class NamedParts(BaseEstimator):
         scikit-learn's Pipeline, these change the part itself.
         """
         own = super().get_params(deep=False)
+        listed = [key for key in params if key.startswith(f"{self._named_parts}__")]
+        if listed:
+            raise ValueError(
+                f"{type(self).__name__}: `{self._named_parts}` is a list without parameters. Got "
+                f"{listed[0]!r}; write the name of {self._part_noun} alone, without "
+                f"'{self._named_parts}__'."
+            )
         entries = _entries((own | params)[self._named_parts])
         others = {key: value for key, value in params.items() if key.partition("__")[0] not in own}
         whole = {key: value for key, value in others.items() if "__" not in key}

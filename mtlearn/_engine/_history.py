@@ -1,6 +1,6 @@
 """The history of a run in Keras's names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -11,24 +11,23 @@ __all__ = ["history_rows"]
 
 
 def history_rows(
-    net: Net, heads: Mapping[str, Head], weights_at: Callable[[int], Mapping[str, float]]
+    net: Net, heads: Mapping[str, Head], weights_of_epochs: Sequence[Mapping[str, float]]
 ) -> list[dict[str, float]]:
     """Return one row per epoch, in Keras's names, with the constant outputs' losses too.
 
     Every row obeys ``loss == sum_k weight_k * loss_k + penalty``, and the same with ``val_`` over
-    the outputs that are watched, at the weights of the first epoch. An output without a label in
-    the run has no loss. What the user's callbacks recorded keeps its name, unless that is one of
-    ours.
+    the outputs that are watched, at the weights of the objective's measure. An output without a
+    label in the run has no loss. What the user's callbacks recorded keeps its name, unless that is
+    one of ours.
     """
     layers = net.criterion_.names
     constant = {name: head.constant_loss_ for name, head in heads.items() if name not in layers}
-    ours = {"epoch", "dur"}
+    ours = {"epoch", "dur", "train_measure"}
     for prefix in ("train", "valid"):
         parts = ["loss", "penalty", "batch_count", *(f"{name}_loss" for name in layers)]
         ours |= {f"{prefix}_{part}" for part in parts}
     rows = []
-    for i, epoch in enumerate(net.history):
-        weights = weights_at(i)
+    for epoch, weights in zip(net.history, weights_of_epochs, strict=False):
         extra = sum(weights[n] * loss for n, loss in constant.items() if weights[n])
         row = {"loss": epoch["train_loss"] + extra}
         losses = {name: epoch.get(f"train_{name}_loss") for name in layers} | constant

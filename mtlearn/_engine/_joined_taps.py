@@ -52,8 +52,9 @@ class JoinedTaps(nn.Module):
 
     @property
     def part_paths(self) -> dict[str, str]:
-        """Where the parts that have names are."""
+        """Where the parts are that have names in the trunk itself."""
         paths: dict[str, str] = getattr(self.trunk, "part_paths", {})
+        paths = paths or {name: name for name, _ in self.trunk.named_children()}
         return {name: f"trunk.{path}" for name, path in paths.items()}
 
     def without_others(self, taps: Collection[Tap]) -> nn.Module:

@@ -101,8 +101,8 @@ class LossRecorder:
         *means, penalty = losses.means
         self._check(prefix, losses, objective.names, epoch)
         is_training = prefix == "train"
-        weights = objective.weights.tolist() if is_training else objective.first_weights
-        total = math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) + penalty
+        weights = objective.weights.tolist() if is_training else objective.measure
+        total = _total(weights, means, penalty)
         by_name = zip(objective.names, means, strict=True)
         found = {"loss": total} | {f"{n}_loss": mean for n, mean in by_name if n in observed}
         row[f"{prefix}_batch_count"] = losses.n_batches
@@ -111,6 +111,8 @@ class LossRecorder:
             self._best[f"{prefix}_{key}"] = min(loss, best)
             row[f"{prefix}_{key}"], row[f"{prefix}_{key}_best"] = loss, loss < best
         row[f"{prefix}_penalty"] = penalty
+        if is_training and objective.changes:
+            row["train_measure"] = _total(objective.measure, means, penalty)
 
     def _check(self, prefix: str, losses: EpochLosses, names: Sequence[str], epoch: int) -> None:
         """Raise if a mean is bad; name the output whose loss was bad first."""
@@ -134,3 +136,7 @@ class LossRecorder:
             f"loss of {means[output]:.3g}. Lower `learning_rate`, or scale X.",
             at_start=prefix == "train" and bool(bad[0].any()),
         )
+
+
+def _total(weights: Sequence[float], means: Sequence[float], penalty: float) -> float:
+    return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) + penalty

@@ -14,7 +14,7 @@ from mtlearn._validation import check_known, naming
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["MultiOutputModule", "all_tensors", "build_module"]
+__all__ = ["MultiOutputModule", "all_tensors", "build_module", "trunk_paths"]
 
 
 class MultiOutputModule(nn.Module):
@@ -30,13 +30,20 @@ class MultiOutputModule(nn.Module):
         From one tensor of the trunk to an output's raw values.
     taps : mapping of str to (str, tuple of str or None)
         The name of the trunk's tensor that each head takes; None for the only one.
+    parts : collection of str, default=()
+        The names of the trunk's parts before those were left out that no head needs.
     """
 
     def __init__(
-        self, trunk: nn.Module, heads: Mapping[str, nn.Module], taps: Mapping[str, Tap]
+        self,
+        trunk: nn.Module,
+        heads: Mapping[str, nn.Module],
+        taps: Mapping[str, Tap],
+        parts: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.parts = list(parts)
         self.names = sorted(heads)
         self.taps = [taps[name] for name in self.names]
         self.heads = nn.ModuleList(heads[name] for name in self.names)
@@ -57,8 +64,9 @@ class MultiOutputModule(nn.Module):
         }
 
     def embed(self, X: Batch, at: str | None = None) -> Tensor:
-        """Return a tensor of the trunk: the one of that name, or the only one."""
+        """Return a tensor of the trunk: the one of that name, or that of heads without a name."""
         features = self.trunk(X)
+        at = getattr(self.trunk, "default", None) if at is None else at
         tensors: dict[str | None, Tensor] = (
             {None: features}
             if isinstance(features, Tensor)
@@ -84,7 +92,7 @@ class MultiOutputModule(nn.Module):
         trunk: Any = self.trunk
         if getattr(trunk, "takes_taps", False):
             trunk = trunk.without_others(taps.values())
-        return MultiOutputModule(trunk, heads, taps).train(self.training)
+        return MultiOutputModule(trunk, heads, taps, self.parts).train(self.training)
 
 
 def all_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -135,6 +143,11 @@ def build_module(
             width: int | tuple[int, ...] = widths[tap]
         else:
             tap = tuple(str(_find_tap(subject, at, widths)) for at in head.at)
+            if not tap:
+                raise ValueError(
+                    f"{subject} must name a tensor of the trunk. Got {head.at!r}; leave it out for "
+                    f"the last one."
+                )
             width = tuple(widths[part] for part in tap)
         taps[name] = tap
         with seeded(part_seed(seed, f"head/{name}")):
@@ -142,9 +155,25 @@ def build_module(
     joined = [tap for tap in taps.values() if isinstance(tap, tuple)]
     if joined:
         body = JoinedTaps(body, joined)
+    parts = list(trunk_paths(body))
     if getattr(body, "takes_taps", False):
         body = body.without_others(taps.values())  # pyright: ignore[reportCallIssue]
-    return MultiOutputModule(body, built, taps).train()
+    return MultiOutputModule(body, built, taps, parts).train()
+
+
+def trunk_paths(trunk: nn.Module) -> dict[str, str]:
+    """Return the path inside the network of each part of the trunk that a user can name."""
+    named: dict[str, str] = getattr(trunk, "part_paths", {})
+    inside = [path for path, _ in trunk.named_modules() if path]
+    paths = {path: path for path in inside}
+    if named:
+        paths = {
+            name + path.removeprefix(start): path
+            for name, start in named.items()
+            for path in inside
+            if f"{path}.".startswith(f"{start}.")
+        }
+    return {"trunk": "trunk"} | {f"trunk.{name}": f"trunk.{path}" for name, path in paths.items()}
 
 
 def _dry_run(body: nn.Module, spec: Spec, dtype: torch.dtype) -> dict[str | None, int]:
@@ -159,6 +188,12 @@ def _dry_run(body: nn.Module, spec: Spec, dtype: torch.dtype) -> dict[str | None
                 wanted = f"a dict of {[(name, one.shape) for name, one in spec.items()]}"
             raise ValueError(f"it must take {wanted}. {type(error).__name__}: {error}") from error
     tensors = dict(out) if isinstance(out, Mapping) else {None: out}
+    others = [name for name in tensors if not isinstance(name, str)]
+    if isinstance(out, Mapping) and (others or not tensors):
+        raise ValueError(
+            f"the tensors of `trunk` must have strings as names, by which heads find them. Got "
+            f"{list(tensors)}."
+        )
     for name, tensor in tensors.items():
         is_floats = isinstance(tensor, Tensor) and tensor.is_floating_point()
         if not is_floats or tensor.ndim != 2 or len(tensor) != 2:
@@ -194,7 +229,8 @@ def _find_tap(subject: str, at: str | None, widths: Mapping[str | None, int]) ->
     if not names:
         raise ValueError(
             f"{subject} must be None, because `trunk` returns one tensor without a name. Got "
-            f"{at!r}; let the trunk return a dict of named tensors."
+            f"{at!r}; give an MLP hidden layers, or let a module of your own return a dict of "
+            f"named tensors."
         )
     check_known([at], names, subject=subject, noun="trunk tensor")
     return at

@@ -37,7 +37,8 @@ class Net(NeuralNet):
     ``terms`` (the losses of all outputs, then the penalty); an epoch reads their means back once,
     at its end, where skorch waits for the device after every batch; and predictions are by output.
     The history of an epoch has ``train_loss``, ``train_<output>_loss`` and ``train_penalty``, and
-    ``..._best`` beside each loss.
+    ``..._best`` beside each loss. Where weights change, ``train_measure`` is the total at weights
+    that stay, by which epochs can be compared.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ class Net(NeuralNet):
         self._recorder = LossRecorder(loss_limit)
         self._step: FastStep | None = None
         self.watched: TrainingData | None = None
+        self.used_weights: list[Mapping[str, float]] = []
         self.ended: StackedEpoch | None = None
         self.can_be_stacked = False
         self._member = Member()
@@ -104,9 +106,10 @@ class Net(NeuralNet):
         return [("epoch_timer", EpochTimer()), *table]
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Forget the losses of an earlier training."""
+        """Forget the losses and weights of an earlier training."""
         super().on_train_begin(net, **kwargs)
         self._recorder.forget()
+        self.used_weights = []
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin a batch in the history, if batches are kept."""
@@ -179,7 +182,8 @@ class Net(NeuralNet):
         row, epoch = self.history[-1], self.epochs_before + len(self.history)
         if training:
             if self.weights_at is not None:
-                self.criterion_.set_weights(self.weights_at(epoch - 1))
+                self.used_weights.append(self.weights_at(epoch - 1))
+                self.criterion_.set_weights(self.used_weights[-1])
             self.ended = self._stacked_epoch(iterator)
         ended = self.ended
         losses = None if ended is None else ended.trained if training else ended.watched

@@ -22,10 +22,23 @@ class Objective(nn.Module):
         The weight of each output's loss.
     dtype : torch.dtype
         The floating point type.
+    measure : mapping of str to float, default=None
+        The weights by which epochs are compared, where the others change; None if they stay.
+
+    Attributes
+    ----------
+    measure : list of float
+        The weights by which epochs are compared, in the order of the names.
+    changes : bool
+        Whether these are not the weights that are minimised.
     """
 
     def __init__(
-        self, heads: Mapping[str, Head], loss_weights: Mapping[str, float], dtype: torch.dtype
+        self,
+        heads: Mapping[str, Head],
+        loss_weights: Mapping[str, float],
+        dtype: torch.dtype,
+        measure: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.dtype = dtype
@@ -34,11 +47,14 @@ class Objective(nn.Module):
         self.weights: Tensor
         weights = torch.tensor([loss_weights[name] for name in self.names], dtype=dtype)
         self.register_buffer("weights", weights)
-        self.first_weights = weights.tolist()
+        self.changes = measure is not None
+        self.measure = weights.tolist()
+        if measure is not None:
+            self.measure = torch.tensor([measure[n] for n in self.names], dtype=dtype).tolist()
         self.to(dtype)
 
     def set_weights(self, loss_weights: Mapping[str, float]) -> None:
-        """Set the weights, in place; losses that are watched keep the first ones."""
+        """Set the weights, in place; the measure stays."""
         weights = [loss_weights[name] for name in self.names]
         self.weights.copy_(torch.tensor(weights, dtype=self.dtype))
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtlearn._engine._module import MultiOutputModule
+from mtlearn._engine._module import MultiOutputModule, trunk_paths
 from mtlearn._validation import check_known
 
 __all__ = [
@@ -78,7 +78,8 @@ def find_groups(
         Graph a stage, "trunk.lstm"), or an output. A part has the settings of those that it is
         inside of too, unless it has its own.
     outputs : collection of str, default=()
-        All outputs; those without layers have no parameters.
+        All outputs; those without layers have no parameters, nor have parts of the trunk that no
+        head needs.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def find_groups(
     """
     subject = "`param_groups`"
     parts = _parts(module)
-    check_known(groups, [*parts, *outputs], subject=subject, noun="part")
+    check_known(groups, [*parts, *module.parts, *outputs], subject=subject, noun="part")
     twice = [part for part in groups if part in module.names and parts[part].startswith("trunk")]
     if twice:
         raise ValueError(f"{subject}: {twice} are parts of the trunk and outputs; rename these.")
@@ -151,18 +152,7 @@ def frozen(module: MultiOutputModule, groups: Groups) -> Iterator[list[nn.Module
 def _parts(module: MultiOutputModule) -> dict[str, str]:
     """Return the path inside the network of each part that a user can name."""
     outputs = {name: f"heads.{i}" for i, name in enumerate(module.names)}
-    named: dict[str, str] = getattr(module.trunk, "part_paths", {})
-    inside = [path for path, _ in module.trunk.named_modules() if path]
-    paths = {path: path for path in inside}
-    if named:
-        paths = {
-            name + path.removeprefix(start): path
-            for name, start in named.items()
-            for path in inside
-            if f"{path}.".startswith(f"{start}.")
-        }
-    of_trunk = {f"trunk.{name}": f"trunk.{path}" for name, path in paths.items()}
-    return {**outputs, "trunk": "trunk", **of_trunk}
+    return {**outputs, **trunk_paths(module.trunk)}
 
 
 def _of_most_specific(name: str, rates: Mapping[str, float]) -> float | None:

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from math import ceil, inf
-from numbers import Real
+from math import ceil
 from typing import Any
 
 import torch

@@ -92,7 +92,7 @@ def train(
     recipe : Recipe
         How to train.
     trunk : Trunk
-        The specification of the trunk.
+        The specification of the trunk; of a new network, it takes note of the rows that take part.
     heads : mapping of str to Head
         The fitted heads of all outputs.
     spec : int or dict of str to InputSpec
@@ -132,14 +132,16 @@ def train(
     with recipe.settings(len(history)), Interrupts() as interrupts:
         if before is None:
             recipe = replace(recipe, outputs=tuple(recipe.trained(heads)))
-            module = recipe.build(trunk, heads, spec)
+        trained = recipe.trained(heads)
+        counted = [name for name in trained if not recipe.is_left_out(name)]
+        data = training_data(rows, trained, dtype, recipe.device, totals, counted)
+        if before is None:
+            noted = data.rows if data.rows is not None and data.labels else rows
+            module = recipe.build(trunk.note(noted.X, noted.index), heads, spec)
         else:
             module = before.module
             if recipe.device != before.recipe.device:
                 module = module.to(recipe.device)
-        trained = recipe.trained(heads)
-        counted = [name for name in trained if not recipe.is_left_out(name)]
-        data = training_data(rows, trained, dtype, recipe.device, totals, counted)
         recipe = recipe.for_rows(max(len(data), 1))
         if not data.labels:
             if before is not None:
@@ -149,7 +151,9 @@ def train(
         if validation is not None:
             watched = training_data(validation, trained, dtype, recipe.device)
         if watched is None or not watched.labels:
-            watched, recipe = None, replace(recipe, early_stopping=False)
+            name = "measure" if recipe.schedules else "loss"
+            watched = None
+            recipe = replace(recipe, early_stopping=False, monitor=f"train_{name}")
         else:
             name = f"{main_output}_loss" if main_output in watched.labels else "loss"
             recipe = replace(recipe, monitor=f"valid_{name}")
@@ -160,7 +164,8 @@ def train(
             best, error = _run(net, data, watched)
     module.eval()
     before_now = len(history)
-    rows_now = history_rows(net, heads, lambda epoch: recipe.weights_at(before_now + epoch))
+    weights = net.used_weights or [recipe.loss_weights] * len(net.history)
+    rows_now = history_rows(net, heads, weights)
     if before is None:
         history = rows_now
     else:

@@ -1,5 +1,7 @@
 """Pairs of steps of sequences, for the question which came first."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -44,7 +46,7 @@ def make_order_pairs(
     Raises
     ------
     ValueError
-        For sequences of less than 2 steps, and lengths that these do not have.
+        For sequences of less than 2 steps, lengths that these do not have, and no pairs.
 
     See Also
     --------
@@ -68,6 +70,10 @@ def make_order_pairs(
         raise ValueError(
             f"make_order_pairs: `states` must be sequences of one length, of the shape (n_samples, "
             f"n_steps, ...). Got the shape {sequences.shape}; pad shorter ones, and pass `lengths`."
+        )
+    if not isinstance(n_pairs, Integral) or n_pairs < 1:
+        raise ValueError(
+            f"make_order_pairs: `n_pairs` must be an integer of at least 1. Got {n_pairs!r}."
         )
     n_samples, n_steps = sequences.shape[:2]
     rng = check_random_state(random_state)

@@ -20,6 +20,7 @@ from mtlearn._typing import Spec
 from mtlearn.estimators._tracing import OWN, Tracer
 from mtlearn.heads import Head
 from mtlearn.trunks import Graph, ModuleTrunk, Trunk
+from mtlearn.trunks._graph_module import OnSeveral
 
 __all__ = ["Stage", "as_frame", "find_architecture"]
 
@@ -92,8 +93,12 @@ def find_architecture(estimator: Any) -> list[Stage]:
             tracer, raw = _trace(module, spec, recipe, with_gradients=True)
         except RuntimeError:  # some modules do with X what torch forbids where it has a gradient
             tracer, raw = _trace(module, spec, recipe, with_gradients=False)
-        counted = {n: tensor for n, tensor in raw.items() if not recipe.is_left_out(n)}
-        reached = {n: _reached(tensor, module) & trainable for n, tensor in counted.items()}
+        heads = dict(zip(module.names, module.heads, strict=True))
+        reached = {
+            name: _reached(tensor, [module.trunk, heads[name]]) & trainable
+            for name, tensor in raw.items()
+            if not recipe.is_left_out(name)
+        }
     found = _Stages(estimator.heads_, reached)
     for name, (kind, shape) in _inputs(spec, recipe).items():
         found.add(Stage(name, kind, (), shape, 0, (), "input"))
@@ -204,9 +209,9 @@ def _inputs(spec: Spec, recipe: Recipe) -> dict[str, tuple[str, tuple[int, ...]]
     }
 
 
-def _reached(raw: Tensor, module: nn.Module) -> set[int]:
-    """Return the parameters that the loss of an output has a gradient for."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
+def _reached(raw: Tensor, modules: list[nn.Module]) -> set[int]:
+    """Return the parameters of modules that the loss of an output has a gradient for."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     if not raw.requires_grad or not parameters:
         return set()
     found = torch.autograd.grad(raw.sum(), parameters, retain_graph=True, allow_unused=True)
@@ -263,8 +268,8 @@ def _describe_module(module: nn.Module) -> str:
     children = list(module.children())
     if type(module).forward is nn.Sequential.forward:
         return _cut(", ".join(map(_describe_module, children)))
-    if type(module).__name__ == "OnSeveral":  # of a Graph: what is inside is the user's
-        return _describe_module(children[-1])
+    if isinstance(module, OnSeveral):  # of a Graph: what is inside is the user's
+        return _describe_module(module.module)
     name = type(module).__name__
     if children:
         return name

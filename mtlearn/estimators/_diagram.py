@@ -14,15 +14,18 @@ from mtlearn.estimators._drawing import (
     bars_of,
     colours_of,
     draw,
+    is_drawable,
 )
 
-__all__ = ["as_svg"]
+__all__ = ["as_svg", "note"]
 
 CAPTION = "Network. A bar in an output's colour: its loss trains the stage. Dashed: no loss does."
 
 
 def as_svg(stages: Sequence[Stage], title: str) -> str:
     """Return HTML with the network drawn as SVG, in the colours of the text around it.
+
+    Of a network that is too large for a picture, it says where to find a table.
 
     Parameters
     ----------
@@ -31,6 +34,8 @@ def as_svg(stages: Sequence[Stage], title: str) -> str:
     title : str
         What the picture is of.
     """
+    if not is_drawable(stages):
+        return note(f"{title} has {len(stages)} stages, too many lines to draw; see summary().")
     drawing, colours = draw(stages), colours_of(stages)
     size = f"{drawing.width:.0f} {drawing.height:.0f}"
     width, height = size.split()
@@ -47,6 +52,11 @@ def as_svg(stages: Sequence[Stage], title: str) -> str:
         + "".join(_box(box, colours) for box in drawing.boxes)
         + f'</svg><figcaption style="font-size:smaller">{CAPTION}</figcaption></figure>'
     )
+
+
+def note(text: str) -> str:
+    """Return HTML with a remark in the place of a picture."""
+    return f'<p style="font-size:smaller">{escape(text)}</p>'
 
 
 def _line(points: Sequence[Point], *, is_down: bool) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "bars_of",
     "colours_of",
     "draw",
+    "is_drawable",
 ]
 
 FONT_SIZE, LINE = 12, 15
@@ -32,6 +33,7 @@ PAD, STRIP = 8, 5
 BETWEEN_LAYERS, BETWEEN_BOXES, AROUND_LINES = 44, 14, 7
 MARGIN = 6
 MAX_CHARS = 30
+MAX_PLACES = 1500  # of more, a picture takes seconds, and shows nothing
 WIDE = 900  # about the width of a notebook's cell
 COLOURS = ("#4c8ed9", "#e0812b", "#3fa66b", "#d1557a", "#9a6fd0", "#b08d1e", "#2aa5a5", "#8a7f75")
 
@@ -88,12 +90,39 @@ def draw(stages: Sequence[Stage]) -> Drawing:
     The layer of a stage is the length of the longest path to it. Lines over several layers have a
     place in each, and stages are where their neighbours are, on the average, so that few lines
     cross.
+
+    Raises
+    ------
+    ValueError
+        If the network is too large.
     """
+    if not is_drawable(stages):
+        raise ValueError(
+            f"a network to be drawn must have at most {MAX_PLACES} boxes and places where lines "
+            f"pass. Got {_n_places(stages)}; `summary` of the estimator gives it as a table."
+        )
     sideways = _draw(stages, is_down=False)
     if sideways.width <= WIDE:
         return sideways
     down = _draw(stages, is_down=True)
     return down if down.width < sideways.width else sideways
+
+
+def is_drawable(stages: Sequence[Stage]) -> bool:
+    """Tell whether a network is small enough for a picture."""
+    return _n_places(stages) <= MAX_PLACES
+
+
+def _n_places(stages: Sequence[Stage]) -> int:
+    """Return how many boxes there are, and how many layers all lines go through."""
+    nodes = _make_nodes(stages)
+    starts = _by_name(nodes, stages)
+    spans = (
+        node.layer - starts[name].layer
+        for stage, node in zip(stages, nodes, strict=True)
+        for name in stage.takes
+    )
+    return len(nodes) + sum(spans)
 
 
 def colours_of(stages: Sequence[Stage]) -> dict[str, str]:
@@ -178,11 +207,15 @@ def _make_nodes(stages: Sequence[Stage]) -> list[_Node]:
     return [_Node(layer) for layer in layers]
 
 
+def _by_name(nodes: Sequence[_Node], stages: Sequence[Stage]) -> dict[str, _Node]:
+    """Return the nodes of what other stages can take."""
+    pairs = zip(stages, nodes, strict=True)
+    return {stage.name: node for stage, node in pairs if stage.kind in ("input", "trunk")}
+
+
 def _connect(nodes: Sequence[_Node], stages: Sequence[Stage]) -> list[list[_Node]]:
     """Return the lines, each as the nodes that it passes."""
-    by_name = {
-        s.name: n for s, n in zip(stages, nodes, strict=True) if s.kind in ("input", "trunk")
-    }
+    by_name = _by_name(nodes, stages)
     edges = []
     for stage, end in zip(stages, nodes, strict=True):
         for name in stage.takes:

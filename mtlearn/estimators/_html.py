@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
+from mtlearn._engine._recipe import Recipe
 from mtlearn.estimators._architecture import find_architecture
-from mtlearn.estimators._diagram import as_svg
+from mtlearn.estimators._diagram import as_svg, note
 from mtlearn.heads import ClassHead, Head
+from mtlearn.weighting import Schedule
 
 __all__ = ["ShowsOutputs"]
 
@@ -31,6 +33,7 @@ class ShowsOutputs(BaseEstimator):
     heads_: dict[str, Head]
     loss_weights_: dict[str, float]
     history_: list[dict[str, float]]
+    _recipe: Recipe
 
     @property
     def _repr_html_(self) -> Callable[[], str]:
@@ -66,9 +69,8 @@ class ShowsOutputs(BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return ""
         last = self.history_[-1] if self.history_ else {}
-        rows = [
-            _row(name, head, self.loss_weights_[name], last) for name, head in self.heads_.items()
-        ]
+        weights: dict[str, Any] = {**self.loss_weights_, **self._recipe.schedules}
+        rows = [_row(name, head, weights[name], last) for name, head in self.heads_.items()]
         columns = [column for column in rows[0] if any(row[column] for row in rows)]
         return (
             "<table><caption>Outputs</caption><thead><tr>"
@@ -79,8 +81,15 @@ class ShowsOutputs(BaseEstimator):
                 for row in rows
             )
             + "</tbody></table>"
-            + as_svg(find_architecture(self), f"The network of {type(self).__name__}")
+            + self._network_html()
         )
+
+    def _network_html(self) -> str:
+        title = f"The network of {type(self).__name__}"
+        try:
+            return as_svg(find_architecture(self), title)
+        except Exception as error:  # noqa: BLE001 (a module of a user's own may; a repr never does)
+            return note(f"{title} could not be drawn. {type(error).__name__}: {error}")
 
 
 @cache
@@ -96,7 +105,7 @@ def _docs(cls: Any) -> dict[str, str]:
     return docs
 
 
-def _row(name: str, head: Head, weight: float, last: Mapping[str, float]) -> dict[str, str]:
+def _row(name: str, head: Head, weight: Any, last: Mapping[str, float]) -> dict[str, str]:
     losses = {
         "last loss": last.get(f"{name}_loss"),
         "last validation loss": last.get(f"val_{name}_loss"),
@@ -105,9 +114,15 @@ def _row(name: str, head: Head, weight: float, last: Mapping[str, float]) -> dic
         "output": name,
         "head": repr(head),
         "predicts": _predicts(head),
-        "loss weight": f"{weight:g}",
+        "loss weight": _weight_text(weight),
         **{title: "" if loss is None else f"{loss:.3g}" for title, loss in losses.items()},
     }
+
+
+def _weight_text(weight: Any) -> str:
+    if isinstance(weight, Schedule):
+        return repr(weight)
+    return getattr(weight, "__name__", type(weight).__name__) if callable(weight) else f"{weight:g}"
 
 
 def _predicts(head: Head) -> str:

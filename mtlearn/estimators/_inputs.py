@@ -122,5 +122,7 @@ def _check_same(spec: InputSpec, before: InputSpec) -> None:
     same = len(spec.shape) == len(before.shape) and (is_sequence or spec.shape == before.shape)
     if not same:
         raise ValueError(f"a row must have the shape of fit, {before.shape}. Got {spec.shape}.")
+    if 0 in spec.shape and 0 not in before.shape:
+        raise ValueError("sequences must have a step. Got none; pad them as those of fit.")
     if before.is_integer and not spec.is_integer:
         raise ValueError("the values must be integers, as in fit. Got floats.")

@@ -84,7 +84,8 @@ class Predictions(BaseEstimator):
     ) -> dict[str, Array]:
         """Return the raw values of the outputs of some heads, by the network of the same fit."""
         rows = self._check_X(X, reset=False)
-        raw = raw_outputs(fitted["module_"], heads, rows, DTYPES[fitted["_recipe"].dtype])
+        with naming(self._owner):
+            raw = raw_outputs(fitted["module_"], heads, rows, DTYPES[fitted["_recipe"].dtype])
         for name, values in raw.items():
             self._check_finite(name, values)
         return raw

@@ -11,6 +11,7 @@ from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import check_not_lazy
 from mtlearn.targets import Targets
 from mtlearn.weighting import Schedule
+from mtlearn.weighting._base import is_weight, weight_at
 
 __all__ = ["find_label_weights", "find_loss_weights"]
 
@@ -32,16 +33,16 @@ def find_loss_weights(
     weights: dict[str, float] = {}
     schedules: dict[str, Callable[[int], float]] = {}
     for name in names:
-        weight = given.get(name, 1.0)
+        weight, subject = given.get(name, 1.0), f"{owner}: `loss_weights[{name!r}]`"
         if isinstance(weight, Schedule):
-            with naming(f"{owner}: `loss_weights[{name!r}]`"):
+            with naming(subject):
                 weight.check_params()
         if callable(weight):
             schedules[name] = weight
-            weight = weight(0)
-        if not isinstance(weight, int | float | np.number) or not 0 <= float(weight) < np.inf:
+            weight = weight_at(weight, 0, subject)
+        if not is_weight(weight):
             raise ValueError(
-                f"{owner}: `loss_weights[{name!r}]` must be a finite number of at least 0, "
+                f"{subject} must be a finite number of at least 0, "
                 f"or a function from the epoch to one. Got {weight!r}."
             )
         weights[name] = float(weight)

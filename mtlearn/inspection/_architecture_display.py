@@ -6,6 +6,7 @@ from typing import Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from mtlearn._optional import import_optional
+from mtlearn._validation import naming
 from mtlearn.estimators._architecture import Stage, find_architecture
 from mtlearn.estimators._drawing import (
     FONT_SIZE,
@@ -98,6 +99,8 @@ class ArchitectureDisplay:
             If matplotlib is not installed.
         TypeError
             If `estimator` is none of these.
+        ValueError
+            If the network is too large for a picture.
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         """
@@ -125,8 +128,14 @@ class ArchitectureDisplay:
         -------
         ArchitectureDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            If the network is too large for a picture.
         """
-        drawing = draw(self.stages)
+        with naming("ArchitectureDisplay"):
+            drawing = draw(self.stages)
         if ax is None:
             size = drawing.width / UNITS_PER_INCH, drawing.height / UNITS_PER_INCH
             figure = _import_matplotlib("pyplot").figure(figsize=size)

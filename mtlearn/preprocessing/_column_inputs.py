@@ -175,7 +175,7 @@ class ColumnInputs(TransformerMixin, NamedParts):
             have, an input without columns, and where a transformer cannot be fitted.
         """
         self._check_inputs()
-        _check_table(X)
+        X = _as_table(X)
         routed: Mapping[str, Any] = {}
         if params and get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit_transform", **params)
@@ -212,7 +212,7 @@ class ColumnInputs(TransformerMixin, NamedParts):
             For missing columns, and where a transformer refuses the values.
         """
         check_is_fitted(self)
-        _check_table(X)
+        X = _as_table(X)
         values: dict[str, Any] = {}
         for name, columns in self.column_transformers_.items():
             with naming(_subject(name)):
@@ -282,7 +282,9 @@ class ColumnInputs(TransformerMixin, NamedParts):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        parts = [part for _, part, _ in self._complete_entries() if hasattr(part, "__sklearn_tags__")]
+        parts = [
+            part for _, part, _ in self._complete_entries() if hasattr(part, "__sklearn_tags__")
+        ]
         inner = [get_tags(part) for part in parts]
         tags.input_tags.allow_nan = all(part.input_tags.allow_nan for part in inner)
         tags.input_tags.categorical = any(part.input_tags.categorical for part in inner)
@@ -334,19 +336,25 @@ class ColumnInputs(TransformerMixin, NamedParts):
         return next(iter(self.column_transformers_.values()))
 
 
-def _check_table(X: Any) -> None:
+def _as_table(X: Any) -> Any:
+    """Return a table; lists of numbers as an array, so that these keep their type."""
     if isinstance(X, Mapping):
         raise TypeError(
             f"ColumnInputs: X must be a table, of whose columns inputs are made. Got "
             f"{type(X).__name__}; write DataFrame(X) for columns by name, or use OnInput for one "
             f"of several inputs."
         )
+    if isinstance(X, list | tuple):
+        with naming("ColumnInputs: X"):
+            array = np.asarray(X)
+        X = array if array.dtype.kind in "biuf" else X
     shape = getattr(X, "shape", (0, 0))
     if len(shape) != 2:
         raise ValueError(
             f"ColumnInputs: X must be a table of the shape (n_samples, n_features). Got "
             f"{type(X).__name__} of the shape {tuple(shape)}."
         )
+    return X
 
 
 def _as_inputs(values: dict[str, Any], made_by: Mapping[str, ColumnTransformer]) -> Inputs:

@@ -20,6 +20,7 @@ __all__ = [
     "check_evaluation_is_deterministic",
     "check_every_parameter_learns",
     "check_float_types",
+    "check_named_layers",
     "check_rows_are_independent",
     "check_rows_are_left_alone",
     "check_rows_are_taken",
@@ -65,6 +66,27 @@ def check_build_is_seeded(case: Case) -> None:
         "`build` must draw other weights for another seed",
         f"{drawn} are the same for two seeds",
         "set no seed in `build`; it is set before",
+    )
+
+
+def check_named_layers(case: Case) -> None:
+    """Require that `build_named` makes what `build` makes, with more tensors to attach to."""
+    plain, named = case.build(named=False), case.build()
+    remedy = "make the same layers in the same order in both"
+    rule = "`build_named` must give the weights of `build`, by the same names, for the same seed"
+    first, again = plain.state_dict(), named.state_dict()
+    differ = [n for n in first if n not in again or not torch.equal(first[n], again[n])]
+    differ += [n for n in again if n not in first]
+    require(not differ, rule, f"{sorted(differ)} differ", remedy)
+    with torch.no_grad():
+        lone = case.run(plain, case.batch()).get("")
+        tensors = case.run(named, case.batch())
+    default = getattr(named, "default", None) or ""
+    require(
+        lone is None or default not in tensors or torch.equal(lone, tensors[default]),
+        "the tensor for heads that name none must be that of `build`",
+        f"The one{at(default)} differs",
+        "let the attribute `default` of the module name it",
     )
 
 

@@ -40,7 +40,8 @@ class Trunk(Part, ABC):
         X : ndarray of shape (n_samples, n_features) or Inputs
             Rows, as checked arrays.
         rows : ndarray of shape (n_rows,), default=None
-            Which of them are trained on; None for all. X may be too large to be copied.
+            Which of them take part in the training; None for all. X may be too large to be copied.
+            Of a stream, `note` is told of the first piece only.
 
         Returns
         -------
@@ -67,6 +68,11 @@ class Trunk(Part, ABC):
 
     def build_named(self, n_features: Any) -> nn.Module:
         """Return a module that gives its inner layers by name too, for heads that name one.
+
+        It must have the parameters of what `build` makes, by the same names and with the same
+        values for the same seed: an estimator takes `build` where no head names a tensor, and so
+        after others were dropped, or have the weight 0. An attribute ``default`` of the module
+        names the tensor for heads that name none, that of `build`.
 
         Parameters
         ----------

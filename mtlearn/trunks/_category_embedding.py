@@ -1,5 +1,6 @@
 """The part that makes vectors of the categories of a table's columns."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -20,8 +21,8 @@ class CategoryEmbedding(Trunk):
 
     Shape: codes (n_samples, n_columns) to (n_samples, n_columns * n_units).
 
-    The codes are those of scikit-learn's OrdinalEncoder: 0, 1, ... in each column. A negative code,
-    or one that no training row has, is an unseen category. Each column has a vector for these; it
+    The codes are whole numbers, such as those of scikit-learn's OrdinalEncoder. A negative code, or
+    one that no training row has, is an unseen category. Each column has a vector for these; it
     begins as 0, and is learned if training rows have negative codes, which stand for rare or
     missing categories too.
 
@@ -34,8 +35,9 @@ class CategoryEmbedding(Trunk):
 
     Attributes
     ----------
-    n_categories_ : ndarray of shape (n_columns,)
-        The largest code of each column in the training rows, plus one.
+    categories_ : list of ndarray
+        The codes of each column that training rows have, sorted; no negative ones. Of a stream, the
+        codes of its first piece.
 
     See Also
     --------
@@ -72,53 +74,66 @@ class CategoryEmbedding(Trunk):
         self.scale = scale
 
     def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
-        """Count the categories of each column; see `Trunk.note`."""
-        codes = X if rows is None else X[rows]
-        if not isinstance(codes, np.ndarray) or codes.ndim != 2:
+        """Find the categories of each column; see `Trunk.note`."""
+        if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.shape[1]:
             raise ValueError(
                 f"CategoryEmbedding takes columns of codes, rows of the shape (n_columns,). Got "
-                f"{type(codes).__name__} of the shape {codes.shape}."
+                f"{type(X).__name__} of the shape {X.shape}."
             )
-        if codes.dtype.kind == "f" and (codes != np.floor(codes)).any():
-            raise ValueError(
-                "CategoryEmbedding takes codes, whole numbers. Got fractions; encode categories "
-                "with OrdinalEncoder, and let numbers be an input of their own."
-            )
-        self.n_categories_ = np.maximum(codes.max(axis=0, initial=-1).astype(np.int64) + 1, 0)
+        self.categories_ = [_categories(column if rows is None else column[rows]) for column in X.T]
         return self
 
     def build(self, n_features: Any) -> nn.Module:
         """Return the tables; shape (n_samples, n_columns) to (n_samples, n_columns * n_units)."""
-        n_categories = getattr(self, "n_categories_", None)
-        if n_categories is None or n_features != len(n_categories):
+        categories = getattr(self, "categories_", None)
+        if categories is None or n_features != len(categories):
             raise ValueError(
-                f"CategoryEmbedding must take an input of X by itself, whose categories it counts "
+                f"CategoryEmbedding must take an input of X by itself, whose categories it finds "
                 f"in fit. Got rows of the shape {n_features}."
             )
-        return CategoryTables(n_categories.tolist(), self.n_units, self.scale)
+        return CategoryTables(categories, self.n_units, self.scale)
 
 
 class CategoryTables(nn.Module):
     """A table of vectors for each column, the first for the unseen; one after the other."""
 
-    def __init__(self, n_categories: list[int], n_units: int, scale: float) -> None:
+    def __init__(self, categories: Sequence[Array], n_units: int, scale: float) -> None:
         super().__init__()
-        sizes = torch.tensor(n_categories)
-        self.table = nn.Embedding(int(sizes.sum()) + len(n_categories), n_units)
-        self.n_categories: Tensor
+        sizes = torch.tensor([len(codes) for codes in categories])
+        self.table = nn.Embedding(int(sizes.sum()) + len(categories), n_units)
+        padded = torch.full((len(categories), int(sizes.max()) + 1), torch.iinfo(torch.int64).max)
+        for row, codes in zip(padded, categories, strict=True):
+            row[: len(codes)] = torch.tensor(codes)
+        self.codes: Tensor
+        self.sizes: Tensor
         self.starts: Tensor
-        self.register_buffer("n_categories", sizes, persistent=False)
+        self.register_buffer("codes", padded, persistent=False)
+        self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("starts", torch.cumsum(sizes + 1, 0) - sizes - 1, persistent=False)
         with torch.no_grad():
             self.table.weight.uniform_(-scale, scale)
             self.table.weight[self.starts] = 0
 
     def forward(self, codes: Tensor) -> Tensor:
-        if codes.shape[1:] != self.n_categories.shape:
+        if codes.shape[1:] != self.sizes.shape:
             raise ValueError(
                 f"CategoryEmbedding takes the columns of fit, rows of the shape "
-                f"{tuple(self.n_categories.shape)}. Got rows of the shape {tuple(codes.shape[1:])}."
+                f"{tuple(self.sizes.shape)}. Got rows of the shape {tuple(codes.shape[1:])}."
             )
-        codes = codes.long()
-        known = (codes >= 0) & (codes < self.n_categories)
-        return self.table(torch.where(known, codes + 1, 0) + self.starts).flatten(1)
+        codes = codes.long().T.contiguous()
+        places = torch.searchsorted(self.codes, codes)
+        found = self.codes.gather(1, places.clamp_max(self.codes.shape[1] - 1))
+        known = (found == codes) & (places < self.sizes[:, None])
+        return self.table(torch.where(known, places + 1, 0).T + self.starts).flatten(1)
+
+
+def _categories(codes: Array) -> Array:
+    """Return the codes that are not negative, sorted."""
+    if codes.dtype.kind == "f" and (codes != np.floor(codes)).any():
+        raise ValueError(
+            "CategoryEmbedding takes codes, whole numbers. Got fractions; encode categories with "
+            "OrdinalEncoder, and let numbers be an input of their own."
+        )
+    with np.errstate(invalid="ignore"):  # torch takes floats that are too large for the same codes
+        found = np.unique(codes.astype(np.int64))
+    return found[found >= 0]

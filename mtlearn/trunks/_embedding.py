@@ -14,6 +14,9 @@ from mtlearn.trunks._base import Trunk
 
 __all__ = ["Embedding"]
 
+MOST_IDS = 2**31  # far more than have a vector each in memory
+PIECE = 2**14  # rows that are copied at a time
+
 
 class Embedding(Trunk):
     r"""A vector for each id, learned.
@@ -27,7 +30,7 @@ class Embedding(Trunk):
     ----------
     n_ids : int or None
         The number of ids, 0 to ``n_ids - 1``; None for as many as the training rows need, where the
-        part takes an input of X.
+        part takes an input of X. Of a stream these are the rows of its first piece.
     n_units : int
         The length of a vector.
     padding_id : int or None, default=0
@@ -87,9 +90,19 @@ class Embedding(Trunk):
     def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
         """Find the largest id, if it is not given; see `Trunk.note`."""
         if self.n_ids is None:
-            ids = X if rows is None else X[rows]
-            assert isinstance(ids, np.ndarray)
-            self.n_ids_ = max(int(ids.max(initial=0)) + 1, 2)
+            if not isinstance(X, np.ndarray):
+                raise ValueError(
+                    f"Embedding must take one input of ids. Got the inputs {list(X)}; make it a "
+                    f"stage of a Graph, or leave out the others."
+                )
+            pieces = [slice(None)] if rows is None else np.array_split(rows, len(rows) // PIECE + 1)
+            largest = max(int(X[piece].max(initial=0)) for piece in pieces)
+            if largest >= MOST_IDS:
+                raise ValueError(
+                    f"Embedding needs a vector for each id up to the largest. Got the id "
+                    f"{largest:,}; number the ids from 0, or use CategoryEmbedding for categories."
+                )
+            self.n_ids_ = max(largest + 1, 2)
         return self
 
     def build(self, n_features: Any) -> nn.Module:  # noqa: ARG002

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mtlearn._params import NamedParts
 from mtlearn._random import part_seed, seeded
@@ -21,6 +21,7 @@ from mtlearn.trunks._graph_module import (
     check_concatenable,
 )
 from mtlearn.trunks._module import as_trunk
+from mtlearn.trunks._zeros import row_shape
 
 __all__ = ["Graph"]
 
@@ -126,6 +127,12 @@ class Graph(NamedParts, Trunk):
                     f"Graph: a stage must be (name, part, inputs). Got {stage!r}; write "
                     f"('dense', MLP(), 'X')."
                 )
+            takes = stage[2] if isinstance(stage[2], list | tuple) else [stage[2]]
+            if not all(isinstance(name, str) for name in takes):
+                raise ValueError(
+                    f"Graph: stage {stage[0]!r} must take an input or a stage by its name, or a "
+                    f"list of names. Got {stage[2]!r}; a table X has the name 'X'."
+                )
             if isinstance(stage[1], Trunk):
                 with naming(f"Graph: stage {stage[0]!r}"):
                     stage[1].check_params()
@@ -174,20 +181,8 @@ def _build_stage(part: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[nn.Modul
         trunk = as_trunk(part)
         inner = trunk.build(sum(joined) if len(joined) == 1 else joined)
         module = OnSeveral(inner, getattr(trunk, "takes_integers", False))
-    module.eval()
-    with torch.no_grad():
-        try:
-            out = module(*(torch.zeros(2, *shape) for shape in shapes))
-        except (RuntimeError, IndexError) as error:
-            raise ValueError(
-                f"it failed on two rows of zeros of the shapes {list(shapes)}. "
-                f"{type(error).__name__}: {error}"
-            ) from error
-    if not isinstance(out, Tensor) or len(out) != 2:
-        raise ValueError(
-            f"a stage must return one tensor, a row for each. Got {type(out).__name__}."
-        )
-    return module.train(), tuple(out.shape[1:])
+    shape = row_shape(module, shapes)
+    return module.train(), shape
 
 
 def _in_order(stages: Mapping[str, tuple[Any, Sequence[str]]]) -> Iterator[str]:

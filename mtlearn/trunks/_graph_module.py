@@ -6,6 +6,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from mtlearn._validation import naming
+
 __all__ = ["MERGES", "TABLE", "GraphModule", "Merge", "OnSeveral", "check_concatenable"]
 
 TABLE = "X"
@@ -62,7 +64,11 @@ class GraphModule(nn.Module):
         done: dict[str, Tensor] = {TABLE: X} if isinstance(X, Tensor) else dict(X)
         for name, module, inputs in zip(self.names, self.stages, self.inputs, strict=True):
             if name in needed:
-                done[name] = module(*(done[i] for i in inputs))
+                try:
+                    done[name] = module(*(done[i] for i in inputs))
+                except (RuntimeError, TypeError, ValueError):
+                    with naming(f"Graph: stage {name!r}"):
+                        raise
         return {name: done[name] for name in wanted}
 
     def without_others(self, taps: Collection[str | None]) -> "GraphModule":

@@ -1,21 +1,17 @@
 """The part that puts its input beside what another part makes of it."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mtlearn._typing import Array
-from mtlearn._validation import naming
-from mtlearn.inputs import Inputs
-from mtlearn.trunks._base import Trunk
-from mtlearn.trunks._module import as_trunk
+from mtlearn.trunks._around import Around
 
 __all__ = ["LinearSkip"]
 
 
-class LinearSkip(Trunk):
+class LinearSkip(Around):
     """A part with its input beside its output, so that heads are linear models of both.
 
     Shape: (n_samples, n_features) to (n_samples, n_units + n_features).
@@ -42,32 +38,20 @@ class LinearSkip(Trunk):
     torch.Size([5, 19])
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "part": [Trunk, nn.Module, callable, None]
-    }
-
-    def __init__(self, part: Trunk | nn.Module | Callable[..., nn.Module] | None = None) -> None:
-        self.part = part
-
-    def check_params(self) -> None:
-        """Raise for what is no part, and for bad parameters of the part."""
-        super().check_params()
-        with naming("the part of LinearSkip"):
-            as_trunk(self.part).check_params()
-
-    def note(self, X: Array | Inputs, rows: Array | None = None) -> Self:
-        """Let the part learn what it needs of the rows; see `Trunk.note`."""
-        as_trunk(self.part).note(X, rows)
-        return self
-
     def build(self, n_features: Any) -> nn.Module:
         """Return both; shape (n_samples, n_features) to (n_samples, n_units + n_features)."""
-        if not isinstance(n_features, int):
+        if not isinstance(n_features, int | Mapping):
             raise ValueError(
                 f"LinearSkip takes a table, rows of the shape (n_features,). Got rows of the shape "
                 f"{n_features}."
             )
-        return Beside(as_trunk(self.part).build(n_features))
+        inner, _, found = self.build_inner(n_features)
+        if len(found) != 1:
+            raise ValueError(
+                f"the part of LinearSkip must make rows of one axis. It makes rows of the shape "
+                f"{found}."
+            )
+        return Beside(inner)
 
 
 class Beside(nn.Module):

@@ -1,16 +1,13 @@
 """A weight that changes along half a wave of the cosine."""
 
 import math
-from numbers import Integral, Real
-from typing import Any, ClassVar
 
-from mtlearn._sklearn import Interval
-from mtlearn.weighting._base import Schedule
+from mtlearn.weighting._between import Between
 
 __all__ = ["Cosine"]
 
 
-class Cosine(Schedule):
+class Cosine(Between):
     r"""A weight that goes from one value to another, slowly at both ends.
 
     In epoch :math:`t` it is :math:`e + (s - e) (1 + \cos(\pi \min(t / n, 1))) / 2`, with `start`
@@ -36,17 +33,6 @@ class Cosine(Schedule):
     >>> [round(Cosine(0.3, epochs=3)(epoch), 3) for epoch in range(5)]
     [0.3, 0.225, 0.075, 0.0, 0.0]
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "start": [Interval(Real, 0, None, closed="left")],
-        "end": [Interval(Real, 0, None, closed="left")],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(self, start: float, end: float = 0.0, epochs: int = 20) -> None:
-        self.start = start
-        self.end = end
-        self.epochs = epochs
 
     def __call__(self, epoch: int) -> float:
         """Return the weight in an epoch; see `Schedule`."""

@@ -1,15 +1,11 @@
 """A weight that changes by the same amount in every epoch."""
 
-from numbers import Integral, Real
-from typing import Any, ClassVar
-
-from mtlearn._sklearn import Interval
-from mtlearn.weighting._base import Schedule
+from mtlearn.weighting._between import Between
 
 __all__ = ["Linear"]
 
 
-class Linear(Schedule):
+class Linear(Between):
     r"""A weight that goes from one value to another in equal steps.
 
     In epoch :math:`t` it is :math:`s + (e - s) \min(t / n, 1)`, with `start` :math:`s`, `end`
@@ -34,17 +30,6 @@ class Linear(Schedule):
     >>> [round(Linear(0.3, epochs=3)(epoch), 3) for epoch in range(5)]
     [0.3, 0.2, 0.1, 0.0, 0.0]
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "start": [Interval(Real, 0, None, closed="left")],
-        "end": [Interval(Real, 0, None, closed="left")],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(self, start: float, end: float = 0.0, epochs: int = 20) -> None:
-        self.start = start
-        self.end = end
-        self.epochs = epochs
 
     def __call__(self, epoch: int) -> float:
         """Return the weight in an epoch; see `Schedule`."""

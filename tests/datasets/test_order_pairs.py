@@ -54,3 +54,9 @@ def test_states_may_have_features():
 def test_bad_sequences_are_refused(states, lengths, message):
     with pytest.raises(ValueError, match=f"make_order_pairs: .*{message}"):
         make_order_pairs(states, lengths=lengths)
+
+
+@pytest.mark.parametrize("n_pairs", [0, -1, 1.5])
+def test_a_bad_number_of_pairs_is_refused(n_pairs):
+    with pytest.raises(ValueError, match=rf"make_order_pairs: `n_pairs` must .* Got {n_pairs}\."):
+        make_order_pairs(STATES, n_pairs)

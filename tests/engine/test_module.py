@@ -174,3 +174,46 @@ def test_trunk_that_returns_no_tensor_is_refused():
 
     with pytest.raises(ValueError, match=r"it returned list as 'rows'"):
         build(ModuleTrunk(Lists()), pick(fitted_heads(), "kind"))
+
+
+class Numbered(Named):
+    def forward(self, X):
+        return dict(enumerate(super().forward(X).values()))
+
+
+@pytest.mark.parametrize("at", [[0, 1], "0", None])
+def test_tensors_must_have_strings_as_names(at):
+    heads = fitted_heads(kind=Classification(at=at))
+    with pytest.raises(ValueError, match=r"must have strings as names, .* Got \[0, 1\]\.$"):
+        build(ModuleTrunk(Numbered), pick(heads, "kind"))
+
+
+@pytest.mark.parametrize("at", [[], ()])
+def test_a_head_at_no_tensor_is_refused(at):
+    heads = fitted_heads(kind=Classification(at=at))
+    message = r"output 'kind': `at` of the head must name a tensor of the trunk. Got .*; leave it"
+    with pytest.raises(ValueError, match=message):
+        build(MLP((4,)), pick(heads, "kind"))
+
+
+def test_a_layer_of_an_mlp_without_layers_is_refused():
+    heads = fitted_heads(kind=Classification(at="hidden_1"))
+    with pytest.raises(ValueError, match=r"Got 'hidden_1'; give an MLP hidden layers, or"):
+        build(MLP(()), pick(heads, "kind"))
+
+
+def test_without_a_name_the_trunks_own_default_is_embedded():
+    heads = fitted_heads(kind=Classification(at="hidden_1"), flag=Classification())
+    for at in ("hidden_1", ["hidden_1", "hidden_2"]):
+        heads["kind"].set_params(at=at)
+        module = build(MLP((5, 4)), pick(heads, "kind", "flag"))
+        x = torch.rand(3, N_FEATURES, dtype=torch.float64)
+        assert torch.equal(module.embed(x), module.embed(x, "hidden_2"))
+        assert module.embed(x, "hidden_1").shape == (3, 5)
+
+
+def test_some_layers_of_an_mlp_with_names_are_layers():
+    module = build(MLP((5, 4)), pick(fitted_heads(kind=Classification(at="hidden_2")), "kind"))
+    x = torch.rand(3, N_FEATURES, dtype=torch.float64)
+    assert torch.equal(module.trunk[:2](x), module.trunk(x)["hidden_1"])
+    assert module.trunk[-1] is list(module.trunk)[3]

@@ -14,7 +14,8 @@ from torch.nn import functional
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor, Targets
 from mtlearn._engine._module import build_module
 from mtlearn._engine._optimizers import OPTIMIZERS, check_optimizer, find_groups, find_optimizer
-from mtlearn.trunks import MLP
+from mtlearn.heads import Classification, Regression
+from mtlearn.trunks import MLP, Graph
 
 CLASSES = {
     "adam": torch.optim.Adam,
@@ -585,3 +586,55 @@ def test_part_inside_another_has_its_settings_but_for_its_own():
     assert found[0] == (0.1, 0.9, 2)
     assert {group[:2] for group in found[1:-1]} <= {(0.1, 0.5)}
     assert found[-1][:2] == (net.learning_rate, 0)
+
+
+GRAPH = Graph([("base", MLP((6,)), "X"), ("branch", MLP((5,)), "base"), ("top", MLP((4,)), "base")])
+
+
+@pytest.mark.parametrize(
+    ("trunk", "at", "part"),
+    [
+        (GRAPH, {"number": "branch", "kind": "top"}, "trunk.branch"),
+        (GRAPH, {"number": ["base", "branch"], "kind": "top"}, "trunk.branch.0"),
+        (MLP((5, 4)), {"number": "hidden_2", "kind": "hidden_1"}, "trunk.2"),
+        (MLP((5, 4)), {"number": ["hidden_1", "hidden_2"], "kind": "hidden_1"}, "trunk.2"),
+    ],
+)
+def test_group_of_a_part_that_no_head_needs_does_nothing(trunk, at, part):
+    heads = {"number": Regression(at=at["number"]), "kind": Classification(at=at["kind"])}
+    net = make_net(trunk=trunk, heads=heads, loss_weights={"number": 0.0})
+    twin = clone(net).fit(X, Y)
+    net.set_params(param_groups={part: {"lr": 0.7}}).fit(X, Y)
+    assert net.predict(X) == twin.predict(X)
+    learned = clone(net).set_params(loss_weights=None, warm_start=True).fit(X, Y)
+    smaller = learned.drop_outputs(["number"])
+    assert len(smaller.fit(X, Y[["kind"]]).history_) == 2 * learned.n_iter_
+
+
+def test_an_unknown_part_is_refused_also_where_parts_were_left_out():
+    net = make_net(heads={"number": Regression(at="hidden_1")}, loss_weights={"kind": 0})
+    with pytest.raises(ValueError, match=r"names the unknown part 'trunk.8'"):
+        net.set_params(param_groups={"trunk.8": {"lr": 0.1}}).fit(X, Y)
+
+
+@pytest.mark.parametrize("at", ["low", ["low", "high"]])
+def test_parts_of_a_module_have_its_names_whatever_heads_attach_to(at):
+    heads = {"number": Regression(at=at), "kind": Classification(at="high")}
+    groups = {"trunk.first": {"lr": 0}}
+    net = make_net(trunk=TwoTensors, heads=heads, param_groups=groups).fit(X, Y)
+    before = clone(net).set_params(max_epochs=1, learning_rate=1e-30).fit(X, Y).module_
+    pairs = zip(net.module_.trunk.named_parameters(), before.trunk.parameters(), strict=True)
+    kept = {name.rpartition("first")[1] for (name, now), then in pairs if torch.equal(now, then)}
+    assert kept == {"first"}
+    with pytest.raises(ValueError, match=r"names the unknown part 'trunk.trunk.first'"):
+        net.set_params(param_groups={"trunk.trunk.first": {"lr": 0}}).fit(X, Y)
+
+
+class TwoTensors(nn.Module):
+    def __init__(self, n_features):
+        super().__init__()
+        self.first, self.second = nn.Linear(n_features, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        low = self.first(x)
+        return {"low": low, "high": self.second(low.tanh())}

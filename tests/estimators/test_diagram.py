@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from sklearn.base import clone
+from torch import nn
 
 from mtlearn import Inputs, MultiOutputNet
 from mtlearn.estimators._architecture import Stage, find_architecture
@@ -228,3 +229,51 @@ def test_stages_may_have_the_names_of_outputs():
     drawing = draw(find_architecture(net))
     assert [box.stage.name for box in drawing.boxes] == ["X", "main", "main", "other"]
     assert len(drawing.lines) == 3
+
+
+class Blocks(nn.Module):
+    """A loop of blocks, each of which takes what all before it added."""
+
+    def __init__(self, n_blocks):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(3, 3) for _ in range(n_blocks))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = x + 0.01 * block(x)
+        return x
+
+
+def find_blocks(n_blocks):
+    net = MultiOutputNet(Blocks(n_blocks), max_epochs=1).fit(EXTRA, {"a": EXTRA[:, 0]})
+    return find_architecture(net)
+
+
+@pytest.mark.parametrize("stages", [find_blocks(60), make_stages(2000, 1)], ids=["deep", "wide"])
+def test_a_network_of_too_many_lines_is_not_drawn(stages):
+    with pytest.raises(ValueError, match=r"must have at most \d+ boxes and places .* `summary`"):
+        draw(stages)
+    html = as_svg(stages, "The network")
+    assert f"The network has {len(stages)} stages, too many lines to draw; see summary()." in html
+    assert "<svg" not in html
+
+
+def test_a_loop_of_some_blocks_is_drawn():
+    assert len(boxes_of(svg_of(as_svg(find_blocks(8), "The network")))) == 10
+
+
+class FailsLater(nn.Linear):
+    fails = False
+
+    def forward(self, x):
+        if self.fails:
+            raise KeyError("no such row")
+        return super().forward(x)
+
+
+def test_where_the_network_cannot_be_traced_the_rest_is_shown():
+    net = MultiOutputNet(FailsLater(3, 4), max_epochs=1).fit(EXTRA, {"a": EXTRA[:, 0]})
+    net.module_.trunk.fails = True
+    for html in (net._repr_html_(), net._repr_mimebundle_()["text/html"]):
+        assert "<td>a</td>" in html
+        assert "MultiOutputNet could not be drawn. KeyError: &#x27;no such row&#x27;" in html

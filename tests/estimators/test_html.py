@@ -12,6 +12,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier
 from mtlearn.heads import Classification, Regression
 from mtlearn.trunks import MLP
+from mtlearn.weighting import Linear
 
 SKLEARN = tuple(int(number) for number in __version__.split(".")[:2])
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -125,3 +126,10 @@ def test_a_parameter_without_docs_is_left_as_scikit_learn_shows_it():
     cells = cells_of(Mine(MLP((4,)))._repr_html_())
     assert cells["alpha"] == ("", "0.002")
     assert cells["trunk__dropout"][0].startswith("dropout : float")
+
+
+def test_weights_that_change_are_shown_as_schedules():
+    weights = {"<price>": Linear(0.3, epochs=4), "kind": lambda epoch: 1.0 / (1 + epoch)}
+    html = make_net(loss_weights=weights).fit(X, Y)._outputs_html()
+    assert "<td>Linear(epochs=4, start=0.3)</td>" in html
+    assert "<td>&lt;lambda&gt;</td>" in html

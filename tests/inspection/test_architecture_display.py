@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mtlearn import MultiOutputNet, MultiOutputNetRegressor, Targets
+from mtlearn.estimators._architecture import Stage
 from mtlearn.estimators._drawing import colours_of
 from mtlearn.inspection import ArchitectureDisplay
 from mtlearn.trunks import MLP
@@ -138,3 +139,10 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     message = r'^ArchitectureDisplay needs matplotlib: pip install "scikit-mtlearn\[plot\]"$'
     with pytest.raises(ImportError, match=message):
         ArchitectureDisplay.from_estimator(make_net().fit(X, Y))
+
+
+def test_a_network_that_is_too_large_is_refused():
+    first = Stage("X", "float64", (), (3,), 0, (), "input")
+    outputs = [Stage(f"y{i}", "Regression()", ("X",), (), 4, (), "output") for i in range(2000)]
+    with pytest.raises(ValueError, match=r"^ArchitectureDisplay: a network to be drawn must have"):
+        ArchitectureDisplay([first, *outputs]).plot()

@@ -608,3 +608,19 @@ def test_a_column_of_ids_tells_the_kind_that_it_decides():
         LogisticRegression(),
     )
     assert cross_val_score(pipe, X, CITY, cv=3, error_score="raise").tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1.5, np.float64), (2, np.int64), (True, bool)])
+def test_lists_of_numbers_keep_their_type(value, dtype):
+    step = ColumnInputs([("numbers", "passthrough", [0, 1])])
+    rows = [[value, value]] * 3
+    for found in (step.fit_transform(rows), step.transform(rows)):
+        assert found["numbers"].dtype == dtype
+        assert found["numbers"].tolist() == rows
+
+
+def test_lists_of_numbers_and_texts_are_taken_too():
+    step = ColumnInputs([("numbers", StandardScaler(), [0]), ("kinds", OrdinalEncoder(), [1])])
+    found = step.fit_transform([[1.0, "a"], [3.0, "b"]])
+    assert found["numbers"].tolist() == [[-1.0], [1.0]]
+    assert found["kinds"].tolist() == [[0.0], [1.0]]

@@ -416,6 +416,37 @@ class Joined(nn.Module):
         return self.layer(torch.cat(list(X.values()), 1))
 
 
+class NamesOtherLayers(Wide):
+    def build_named(self, n_features):
+        return nn.Sequential(nn.Linear(n_features, self.width))
+
+
+class NamesMoreLayers(Wide):
+    def build_named(self, n_features):
+        layer = super().build(n_features)
+        layer.inner = nn.Linear(n_features, 2)
+        return layer
+
+
+class DrawsOthers(Wide):
+    def build_named(self, n_features):
+        torch.rand(1)
+        return super().build(n_features)
+
+
+class NamesAnotherDefault(Wide):
+    def build_named(self, n_features):
+        return WithHalf(n_features, self.width)
+
+
+class WithHalf(nn.Linear):
+    default = "half"
+
+    def forward(self, x):
+        whole = super().forward(x)
+        return {"whole": whole, "half": whole / 2}
+
+
 class ByWhatIsAskedFor(TwoLevels):
     takes_taps = True
 
@@ -468,6 +499,15 @@ WRONG = [
     ("build_leaves_all_as_it_was", CountsBuilds(), TABLE, r"It changed \['n_features_'"),
     ("build_leaves_all_as_it_was", DrawsByNumpy(), TABLE, "It drew from that of numpy"),
     ("build_is_seeded", SetsASeed(), TABLE, r"\['weight', 'bias'\] are the same for two seeds"),
+    (
+        "named_layers",
+        NamesOtherLayers(),
+        TABLE,
+        r"\['0.bias', '0.weight', 'bias', 'weight'\] differ; make the same layers",
+    ),
+    ("named_layers", NamesMoreLayers(), TABLE, r"\['inner.bias', 'inner.weight'\] differ"),
+    ("named_layers", DrawsOthers(), TABLE, r"same seed. \['bias', 'weight'\] differ"),
+    ("named_layers", NamesAnotherDefault(), TABLE, "that of `build`. The one at 'half' differs"),
     ("build_is_seeded", NotUnderTheSeed(), TABLE, r"same seed. \['weight'\] differ"),
     (
         "float_types",

@@ -10,7 +10,8 @@ from torch import nn
 import mtlearn.trunks
 from mtlearn import MultiOutputNet
 from mtlearn._sklearn import Interval
-from mtlearn.trunks import Trunk
+from mtlearn.heads import Classification
+from mtlearn.trunks import MLP, CategoryEmbedding, Trunk
 
 
 class Wide(Trunk):
@@ -90,3 +91,47 @@ def test_the_dry_run_leaves_the_statistics_of_a_template_alone():
 def test_every_parameter_of_a_trunk_has_a_constraint(name):
     cls = getattr(mtlearn.trunks, name)
     assert set(cls._parameter_constraints) == set(inspect.signature(cls).parameters)
+
+
+class Noting(MLP):
+    """Keeps the rows that it is told of."""
+
+    def note(self, X, rows=None):
+        self.noted_ = X if rows is None else X[rows]
+        return self
+
+
+ROWS = np.random.default_rng(0).normal(size=(8, 3))
+
+
+@pytest.mark.parametrize("goes_in_pieces", [False, True])
+def test_a_trunk_learns_of_the_rows_that_take_part_and_of_no_others(goes_in_pieces):
+    y = {"a": ROWS[:, 0].copy(), "left_out": ROWS[:, 1]}
+    y["a"][2] = np.nan
+    weight = {"a": np.r_[0.0, np.ones(7)]}
+    net = MultiOutputNet(
+        Noting((4,)),
+        loss_weights={"left_out": 0},
+        missing_targets="ignore",
+        max_epochs=1,
+        random_state=0,
+    )
+    (net.partial_fit if goes_in_pieces else net.fit)(ROWS, y, weight)
+    assert np.array_equal(net.trunk_.noted_, ROWS[[1, 3, 4, 5, 6, 7]])
+
+
+def test_rows_of_a_class_that_does_not_count_take_no_part():
+    heads = {"a": Classification(class_weight={"x": 0.0, "y": 1.0, "z": 2.0})}
+    kinds = np.array(["x", "y", "z", "y"] * 2)
+    net = MultiOutputNet(Noting((4,)), heads, max_epochs=1, random_state=0)
+    net.fit(ROWS, {"a": kinds})
+    assert np.array_equal(net.trunk_.noted_, ROWS[kinds != "x"])
+
+
+def test_a_row_without_weight_is_as_if_it_were_not_there():
+    codes = np.array([0, 1, 2, 3, 9, 4, 1, 0])[:, None]
+    weight = np.where(codes[:, 0] == 9, 0.0, 1.0)
+    net = MultiOutputNet(CategoryEmbedding(3), max_epochs=3, random_state=0)
+    without = clone(net).fit(codes[weight > 0], {"a": ROWS[weight > 0, 0]})
+    net.fit(codes, {"a": ROWS[:, 0]}, weight)
+    assert np.array_equal(net.predict(codes)["a"], without.predict(codes)["a"])

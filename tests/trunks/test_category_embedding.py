@@ -39,14 +39,36 @@ def test_rare_categories_can_be_learned_as_the_unseen_one():
     assert module.table.weight.grad[module.starts].any(1).tolist() == [True, False, False]
 
 
+def test_a_code_between_others_that_no_row_has_is_unseen():
+    module = CategoryEmbedding(2).note(np.array([[0], [1], [3]])).build(1)
+    assert len(module.table.weight) == 4
+    assert module(torch.tensor([[0], [1], [2], [3]])).any(1).tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("large", [10**10, np.iinfo(np.int64).max])
+def test_large_codes_need_no_more_room_than_small_ones(large):
+    codes = np.array([[0, large], [large, 5], [3, 6]])
+    module = CategoryEmbedding(2).note(codes).build(2)
+    assert len(module.table.weight) == 8
+    assert module(torch.tensor(codes)).unflatten(1, (2, 2)).any(2).all()
+    unseen = np.array([[1, 4], [5, large - 1], [large - 1, -1]])
+    assert not module(torch.tensor(unseen)).any()
+
+
+def test_the_largest_code_is_unseen_in_a_column_of_fewer_categories():
+    module = CategoryEmbedding(2).note(CODES).build(3)
+    largest = torch.full((1, 3), torch.iinfo(torch.int64).max)
+    assert not module(largest).any()
+
+
 def test_only_training_rows_are_counted():
     part = CategoryEmbedding().note(CODES, rows=np.array([1, 3]))
-    assert part.n_categories_.tolist() == [2, 2, 1]
+    assert [codes.tolist() for codes in part.categories_] == [[0, 1], [0, 1], [0]]
 
 
 def test_a_column_of_nothing_but_unseen_categories_has_one_vector():
     part = CategoryEmbedding(2).note(np.array([[-1], [-1]]))
-    assert part.n_categories_.tolist() == [0]
+    assert [codes.tolist() for codes in part.categories_] == [[]]
     assert part.build(1)(torch.tensor([[-1], [0]])).shape == (2, 2)
 
 
@@ -63,6 +85,8 @@ def test_fractions_and_other_shapes_are_refused():
         ValueError, match=r"rows of the shape \(n_columns,\). Got ndarray of the sh"
     ):
         CategoryEmbedding().note(np.zeros((2, 2, 2), int))
+    with pytest.raises(ValueError, match=r"takes columns of codes.* of the shape \(2, 0\)"):
+        CategoryEmbedding().note(np.zeros((2, 0), int))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 4])
@@ -106,11 +130,11 @@ def test_a_table_of_codes_alone_may_be_all_there_is():
     copy = pickle.loads(pickle.dumps(net))
     assert np.array_equal(copy.predict(CODES)["a"], net.predict(CODES)["a"])
     assert net.predict(np.array([[9, 9, 9]]))["a"].shape == (1,)
-    assert not hasattr(clone(net).trunk, "n_categories_")
+    assert not hasattr(clone(net).trunk, "categories_")
 
 
 def test_a_stream_keeps_the_categories_of_its_first_piece():
     net = MultiOutputNet(CategoryEmbedding(4), random_state=0)
     net.partial_fit(CODES, {"a": np.arange(4.0)})
     net.partial_fit(CODES + 5, {"a": np.arange(4.0)})
-    assert net.trunk_.n_categories_.tolist() == [3, 3, 1]
+    assert [len(codes) for codes in net.trunk_.categories_] == [3, 3, 1]

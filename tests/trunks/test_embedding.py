@@ -75,3 +75,16 @@ def test_a_number_of_ids_is_needed_where_they_are_no_input():
     graph = Graph([("codes", nn.Identity(), "X"), ("embed", Embedding(None, 3), "codes")])
     with pytest.raises(ValueError, match=r"stage 'embed' .* `n_ids` of Embedding must be given"):
         MultiOutputNet(graph).fit(np.ones((4, 2)), {"a": np.arange(4.0)})
+
+
+def test_it_takes_one_input():
+    X = {"ids": np.arange(4)[:, None], "numbers": np.ones((4, 2))}
+    message = r"^MultiOutputNet: Embedding must take one input of ids. Got .* \['ids', 'numbers'\]"
+    with pytest.raises(ValueError, match=message):
+        MultiOutputNet(Embedding(None, 4)).fit(X, {"a": np.arange(4.0)})
+
+
+@pytest.mark.parametrize("id_", [2**31, np.iinfo(np.int64).max])
+def test_ids_that_are_no_positions_in_a_table_are_refused(id_):
+    with pytest.raises(ValueError, match=rf"Got the id {id_:,}; number the ids from 0, or use Cat"):
+        Embedding(None, 4).note(np.array([[3], [id_]]))

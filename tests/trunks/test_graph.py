@@ -269,3 +269,41 @@ def test_a_head_may_take_several_stages():
     assert np.array_equal(smaller.predict(X)["number"], net.predict(X)["number"])
     frozen = net.set_params(param_groups={"trunk.lstm": {"lr": 0.0}})
     frozen.fit(X, Y)
+
+
+@pytest.mark.parametrize("takes", [None, 1, ["X", 1]])
+def test_inputs_of_a_stage_are_names(takes):
+    message = r"^MultiOutputNet: Graph: stage 'dense' must take an input or a stage by its name"
+    with pytest.raises(ValueError, match=message):
+        MultiOutputNet(Graph([("dense", MLP((4,)), takes)])).fit(np.ones((4, 2)), {"a": range(4)})
+
+
+def test_a_template_of_another_type_is_a_stage_too():
+    graph = Graph([("a", nn.Linear(2, 3).double(), "X"), ("b", MLP((4,)), "a")])
+    net = MultiOutputNet(graph, dtype="float32", max_epochs=1).fit(ROWS, {"a": np.arange(6.0)})
+    assert net.embed(ROWS).dtype == np.float32
+
+
+def test_an_error_in_a_stage_names_it_in_a_prediction_too():
+    graph = Graph([("pair", "take", ["sequences", "steps"])])
+    X = {"sequences": np.ones((6, 3, 2)), "steps": np.zeros((6, 1), int)}
+    net = MultiOutputNet(graph, max_epochs=1).fit(X, {"a": np.arange(6.0)})
+    message = r"^MultiOutputNet: Graph: stage 'pair': the positions of steps .* in 0 to 2. Got 7"
+    for method in (net.predict, net.embed):
+        with pytest.raises(ValueError, match=message):
+            method(X | {"steps": np.full((6, 1), 7)})
+
+
+def test_sequences_without_a_step_are_refused():
+    graph = Graph([("embed", Embedding(5, 2), "ids"), ("read", Recurrent(3), "embed")])
+    net = MultiOutputNet(graph, max_epochs=1).fit({"ids": np.ones((6, 4), int)}, {"a": range(6)})
+    with pytest.raises(ValueError, match=r"^MultiOutputNet: input 'ids': sequences must have a st"):
+        net.predict({"ids": np.ones((6, 0), int)})
+
+
+def test_the_list_of_stages_has_no_parameters():
+    with pytest.raises(ValueError, match=r"^Graph: `stages` is a list .* Got 'stages__a'; write"):
+        Graph([("a", MLP((3,)), "X")]).set_params(stages__a=MLP((4,)))
+
+
+ROWS = np.random.default_rng(0).normal(size=(6, 2))

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mtlearn import MultiOutputNet
-from mtlearn.trunks import MLP, LinearSkip
+from mtlearn.trunks import MLP, Graph, LinearSkip
+
+X = np.random.default_rng(0).normal(size=(20, 3))
 
 
 def test_the_input_is_beside_what_the_part_makes_of_it():
@@ -45,3 +48,32 @@ def test_bad_parameters_of_the_part_are_refused(part, match):
     X = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(ValueError, match=match):
         MultiOutputNet(LinearSkip(part), max_epochs=1).fit(X, {"y": X[:, 0]})
+
+
+@pytest.mark.parametrize(
+    ("part", "X", "match"),
+    [
+        (
+            Graph([("a", MLP((3,)), "X")]),
+            X,
+            "the part of LinearSkip: it must return one.* Got dict",
+        ),
+        (nn.LSTM(3, 3), X, "the part of LinearSkip: it must return one tensor.* Got tuple"),
+        (nn.Flatten(0), X, r"the part of LinearSkip: it must return one .* Got \(6,\) for 2 rows"),
+        (nn.Linear(4, 3), X, r"the part of LinearSkip: it failed on two rows of zeros .*\(3,\)"),
+        (MLP((3,)), {"a": X, "b": X}, r"LinearSkip takes one input. Got the inputs \['a', 'b'\]"),
+    ],
+)
+def test_parts_that_do_not_go_with_it_are_refused(part, X, match):
+    with pytest.raises(ValueError, match=f"^MultiOutputNet: {match}"):
+        MultiOutputNet(LinearSkip(part), max_epochs=1).fit(X, {"y": np.arange(20.0)})
+
+
+def test_a_part_that_makes_no_table_is_refused():
+    with pytest.raises(ValueError, match=r"part of LinearSkip must make rows of one axis.* \(3, 1"):
+        LinearSkip(nn.Unflatten(1, (3, 1))).build(3)
+
+
+def test_a_template_may_have_any_type():
+    net = MultiOutputNet(LinearSkip(nn.Linear(3, 3).double()), dtype="float32", max_epochs=1)
+    assert net.fit(X, {"y": X[:, 0]}).embed(X).dtype == np.float32

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from mtlearn import MultiOutputNet
-from mtlearn.trunks import MLP, CategoryEmbedding, Graph, Residual, Transformer
+from mtlearn.trunks import MLP, CategoryEmbedding, Embedding, Graph, Residual, Transformer
+
+X = np.random.default_rng(0).normal(size=(20, 3))
 
 
 def test_the_input_is_added_to_what_the_part_makes_of_it():
@@ -58,3 +60,28 @@ def test_bad_parameters_of_the_part_are_refused(part, match):
     X = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(ValueError, match=match):
         MultiOutputNet(Residual(part), max_epochs=1).fit(X, {"y": X[:, 0]})
+
+
+@pytest.mark.parametrize(
+    ("part", "X", "match"),
+    [
+        (Graph([("a", MLP((3,)), "X")]), X, "the part of Residual: it must return one .* Got dict"),
+        (nn.LSTM(3, 3), X, "the part of Residual: it must return one tensor.* Got tuple"),
+        (nn.Flatten(0), X, r"the part of Residual: it must return one .* Got \(6,\) for 2 rows"),
+        (nn.Linear(4, 3), X, r"the part of Residual: it failed on two rows of zeros .*\(3,\)"),
+        (MLP((3,)), {"a": X, "b": X}, r"Residual takes one input. Got the inputs \['a', 'b'\]"),
+    ],
+)
+def test_parts_that_do_not_go_with_it_are_refused(part, X, match):
+    with pytest.raises(ValueError, match=f"^MultiOutputNet: {match}"):
+        MultiOutputNet(Residual(part), max_epochs=1).fit(X, {"y": np.arange(20.0)})
+
+
+def test_rows_without_an_axis_are_refused():
+    with pytest.raises(ValueError, match=r"must keep all axes but the last.* \(3,\) of \(\)"):
+        Residual(Embedding(5, 3)).build(())
+
+
+def test_a_template_may_have_any_type():
+    net = MultiOutputNet(Residual(nn.Linear(3, 3).double()), dtype="float32", max_epochs=1)
+    assert net.fit(X, {"y": X[:, 0]}).embed(X).dtype == np.float32

@@ -1,6 +1,7 @@
 """Weights that change from epoch to epoch, through the estimators."""
 
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -153,10 +154,40 @@ def test_auxiliary_targets_of_arrays_have_schedules_too():
 
 @pytest.mark.parametrize("bad", [-0.1, np.nan, np.inf, "high", None])
 def test_a_schedule_that_gives_no_weight_is_refused(bad):
+    for first in (0, 2):
+        message = rf"^MultiOutputNet: `loss_weights\['aux'\]` must give .* for epoch {first}"
+        with pytest.raises(ValueError, match=message):
+            make(lambda epoch, first=first: bad if epoch == first else 1.0).fit(X, Y)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("error", [OverflowError, IndexError, ValueError, KeyError])
+def test_an_error_in_a_schedule_names_it(error, first):
+    def raising(epoch):
+        if epoch == first:
+            raise error("it says")
+        return 1.0
+
+    message = (
+        rf"^MultiOutputNet: `loss_weights\['aux'\]` must be a function of the epoch.* raised "
+        rf"{error.__name__} for epoch {first}: '?it says"
+    )
+    with pytest.raises(ValueError, match=message):
+        make(raising).fit(X, Y)
+
+
+def test_a_function_without_an_argument_is_refused():
+    message = r"^MultiOutputNet: `loss_weights\['aux'\]` must be a function .* TypeError for epoch"
+    with pytest.raises(ValueError, match=message):
+        make(lambda: 0.3).fit(X, Y)
+
+
+def test_a_weight_may_be_any_real_number():
+    third = Fraction(1, 3)
+    fits = [make(weight).fit(X, Y) for weight in (third, lambda _: third, np.float64(1 / 3))]
+    assert [weights_of(net) for net in fits] == [[1 / 3] * 6] * 3
     with pytest.raises(ValueError, match=r"`loss_weights\['aux'\]` must be a finite number"):
-        make(lambda _: bad).fit(X, Y)
-    with pytest.raises(ValueError, match=r"`loss_weights\['aux'\]` must give .* for epoch 2"):
-        make(lambda epoch: bad if epoch == 2 else 1.0).fit(X, Y)
+        make(10**400).fit(X, Y)
 
 
 def test_a_bad_weight_in_a_later_fit_leaves_the_estimator_as_it_was():
@@ -181,8 +212,62 @@ def test_dropping_the_output_drops_its_schedule():
     assert "aux_weight" not in smaller.history_[-1]
 
 
+def test_without_the_output_its_function_is_not_pickled():
+    net = make(lambda epoch: 0.3 / (1 + epoch)).fit(X, Y)
+    smaller = net.drop_outputs(["aux"]).set_params(loss_weights=None)
+    copy = pickle.loads(pickle.dumps(smaller))
+    assert np.array_equal(copy.predict(X)["main"], net.predict(X)["main"])
+
+
 def test_a_constant_target_may_have_a_schedule():
     y = Targets({"main": Y["main"], "aux": np.zeros(60)})
     net = make(Linear(0.3, epochs=2), heads={"aux": Regression()}).fit(X, y)
     assert not net.predict(X)["aux"].any()
     assert weights_of(net)[:3] == [0.3, 0.15, 0.0]
+
+
+def test_an_output_whose_weight_begins_at_zero_is_watched_with_the_weight_one():
+    params = {"early_stopping": True, "max_epochs": 4}
+    both = make(Linear(0.0, 1.0, 3), **params)
+    both.set_params(loss_weights={"aux": Linear(0.0, 1.0, 3), "main": Linear(0.0, 0.5, 3)})
+    for net, of_main in ((make(Linear(0.0, 1.0, 3), **params), 1.0), (both, 1.0)):
+        for row in net.fit(X, Y).history_:
+            total = of_main * row["val_main_loss"] + row["val_aux_loss"] + row["val_penalty"]
+            assert row["val_loss"] == pytest.approx(total, rel=1e-7)
+
+
+def test_the_plateau_is_that_of_a_loss_whose_weights_stay():
+    params = {"learning_rate_schedule": "plateau", "n_iter_no_change": 4, "max_epochs": 40}
+    rising, constant = make(Linear(0.1, 1.0, 30), **params), make(0.1, **params)
+    rates = [net.fit(X, Y).history_[-1]["learning_rate"] for net in (rising, constant)]
+    assert rates == [1e-3, 1e-3]
+
+
+def test_the_plateau_watches_an_output_whose_weight_begins_at_zero():
+    params = {"learning_rate_schedule": "plateau", "n_iter_no_change": 2, "max_epochs": 30}
+    net = make(lambda epoch: float(epoch > 0), heads={"main": Regression()}, **params)
+    net.set_params(loss_weights={"main": lambda epoch: float(epoch > 0), "aux": 0.0}, alpha=1e-9)
+    assert net.fit(X, Y).history_[-1]["learning_rate"] == 1e-3
+
+
+def test_the_measure_is_no_column_of_the_history():
+    scheduled, constant = make(Linear(0.3)).fit(X, Y), make(0.3).fit(X, Y)
+    assert list(scheduled.history_[0]) == list(constant.history_[0])
+
+
+def test_weights_are_recorded_as_they_were_used():
+    given = []
+
+    def remembering(epoch):
+        given.append((epoch, 1.0 / (1 + len(given))))
+        return given[-1][1]
+
+    net = make(remembering, warm_start=True).fit(X, Y)
+    net.set_params(max_epochs=3).fit(X, Y)
+    assert len(net.history_) == 9
+    used = [dict(given[:7])[epoch] for epoch in range(6)]
+    used += [dict(given[7:])[epoch] for epoch in range(6, 9)]
+    assert weights_of(net) == used
+    for row in net.history_:
+        total = row["main_loss"] + row["aux_weight"] * row["aux_loss"] + row["penalty"]
+        assert row["loss"] == pytest.approx(total, rel=1e-7)
