@@ -254,8 +254,8 @@ def test_files_classes_and_functions_stay_small(path):
 
 
 def files_of_public_classes():
-    packages = "heads trunks weighting preprocessing estimators ensemble inspection".split()
-    for package in packages:
+    parts = ("heads", "trunks", "weighting", "preprocessing")
+    for package in (*parts, "estimators", "ensemble", "inspection"):
         exported = importlib.import_module(f"mtlearn.{package}")
         for path in sorted((PACKAGE / package).glob("_*.py")):
             if path.name == "__init__.py":
