@@ -15,7 +15,8 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
 from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
-from mtlearn.estimators._view import find_net, predict_outputs
+from mtlearn.estimators._predictions import NamedOutputs, Predictions
+from mtlearn.estimators._view import OutputView, find_net, predict_outputs
 from mtlearn.estimators._weights import find_label_weights
 from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
@@ -25,7 +26,7 @@ __all__ = ["Blend"]
 N_STEPS = 10
 
 
-class Blend(NamedParts):
+class Blend(NamedParts, NamedOutputs):
     r"""The weighted mean of several estimators, with weights for each output.
 
     The weights are those, out of all multiples of 0.1 that sum to 1, by which the mean of the
@@ -129,6 +130,8 @@ class Blend(NamedParts):
             with naming(f"Blend: estimator {name!r}"):
                 fitted.append(_fit(clone(estimator), X, targets, given))
         nets = [find_net(one)[0] for one in fitted]
+        if not all(isinstance(net, Predictions) for net in nets):
+            raise TypeError("Blend: `estimators` must be nets of mtlearn. Got a Blend among them.")
         heads: dict[str, Head] = nets[0].heads_
         names = [name for name, _ in self.estimators]
         held = [_held_out(one, X) for one in fitted]
@@ -167,7 +170,7 @@ class Blend(NamedParts):
         Targets, or ndarray of shape (n_samples,) or (n_samples, n_columns)
             The predictions by name; an array if `y` was one.
         """
-        return self._like_y(self._predict(X, self._names(outputs)))
+        return self._like_y(self._predict(X, outputs))
 
     def predict_proba(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
         """Predict the class probabilities of the outputs that have classes.
@@ -184,10 +187,10 @@ class Blend(NamedParts):
         Targets, or ndarray of shape (n_samples, n_classes)
             The probabilities by name; an array if `y` was one.
         """
-        names = [n for n in self._names(outputs) if isinstance(self.heads_[n], ClassHead)]
-        if self._y_is_array and not names:
+        chances = self._predict_proba(X, outputs)
+        if self._y_is_array and not chances:
             raise AttributeError("Blend: no output has classes, so no probabilities.")
-        return self._like_y(self._mean(X, names, proba=True))
+        return self._like_y(chances)
 
     def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
         """Return the score of the estimators' main output, or the mean over outputs.
@@ -231,13 +234,22 @@ class Blend(NamedParts):
         check_is_fitted(self)
         targets, _ = as_targets(y, "Blend")
         check_all_targets(targets, self.heads_, "Blend")
-        labels = labels_of(targets, self.heads_)
-        weights, _ = find_label_weights(labels, sample_weight, self._missing_targets, "Blend")
-        predicted = self._predict(X, self.output_names_)
-        return {
-            name: head.score(labels[name], predicted[name], weights[name])
-            for name, head in self.heads_.items()
-        }
+        return self._scores(X, targets, sample_weight)
+
+    def output(self, name: str) -> OutputView:
+        """Return one output as a scikit-learn regressor or classifier of its own.
+
+        Parameters
+        ----------
+        name : str
+            The output.
+
+        Returns
+        -------
+        OutputView
+            A view on this fitted estimator.
+        """
+        return OutputView(self, name)
 
     @property
     def classes_(self) -> Any:
@@ -256,18 +268,38 @@ class Blend(NamedParts):
                 f"{self.estimators!r}."
             )
 
-    def _names(self, outputs: Collection[str] | None) -> list[str]:
+    def _heads(self, names: Collection[str] | None) -> dict[str, Head]:
         check_is_fitted(self)
-        names = self.output_names_ if outputs is None else list(outputs)
+        names = self.output_names_ if names is None else list(names)
         check_known(names, self.heads_, subject="Blend: `outputs`")
-        return names
+        return {name: self.heads_[name] for name in names}
 
-    def _predict(self, X: ArrayLike, names: Sequence[str]) -> dict[str, Array]:
-        deciding = {n: h for n in names if isinstance(h := self.heads_[n], ClassHead)}
+    def _predict(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
+        heads = self._heads(names)
+        deciding = {n: head for n, head in heads.items() if isinstance(head, ClassHead)}
         chances = self._mean(X, list(deciding), proba=True)
-        numbers = self._mean(X, [name for name in names if name not in deciding], proba=False)
+        numbers = self._mean(X, [name for name in heads if name not in deciding], proba=False)
         decided = {name: head.decide(chances[name]) for name, head in deciding.items()}
-        return {name: (decided | numbers)[name] for name in names}
+        return {name: (decided | numbers)[name] for name in heads}
+
+    def _predict_proba(
+        self, X: ArrayLike, names: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        heads = self._heads(names)
+        return self._mean(X, [n for n in heads if isinstance(heads[n], ClassHead)], proba=True)
+
+    def _scores(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        names: Collection[str] | None = None,
+    ) -> dict[str, float]:
+        heads = {n: h for n, h in self._heads(names).items() if (h.target or n) in list(y)}
+        labels = labels_of(y, heads)
+        weights, _ = find_label_weights(labels, sample_weight, self._missing_targets, "Blend")
+        predicted = self._predict(X, list(heads))
+        return {n: h.score(labels[n], predicted[n], weights[n]) for n, h in heads.items()}
 
     def _mean(self, X: ArrayLike, names: Sequence[str], *, proba: bool) -> dict[str, Array]:
         if not names:

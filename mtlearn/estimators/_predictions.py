@@ -1,5 +1,6 @@
 """What a fitted estimator predicts of each output, and how well."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -27,10 +28,40 @@ from mtlearn.heads import ClassHead, Head
 from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 
-__all__ = ["Predictions", "has_std"]
+__all__ = ["NamedOutputs", "Predictions", "has_std"]
 
 
-class Predictions(BaseEstimator):
+class NamedOutputs(BaseEstimator, ABC):
+    """What is fitted for several outputs by name, of which an OutputView shows one."""
+
+    heads_: dict[str, Head]
+
+    @abstractmethod
+    def _heads(self, names: Collection[str] | None) -> Mapping[str, Head]:
+        """Return the heads of the outputs named, by default of all."""
+
+    @abstractmethod
+    def _predict(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Return the predictions of the outputs named, by default of all."""
+
+    @abstractmethod
+    def _predict_proba(
+        self, X: ArrayLike, names: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Return the class probabilities of those outputs named that have classes."""
+
+    @abstractmethod
+    def _scores(
+        self,
+        X: ArrayLike,
+        y: Targets,
+        sample_weight: SampleWeight,
+        names: Collection[str] | None = None,
+    ) -> dict[str, float]:
+        """Return the scores of the outputs named, by default of all that learn a target of `y`."""
+
+
+class Predictions(NamedOutputs):
     """Predictions and scores by output, from rows and labels that are checked."""
 
     missing_targets: str

@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mtlearn._typing import Array, ArrayLike
 from mtlearn._validation import check_known
-from mtlearn.estimators._predictions import Predictions, has_std
+from mtlearn.estimators._predictions import NamedOutputs, has_std
 from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
 
@@ -35,7 +35,7 @@ class OutputView(BaseEstimator):
     Parameters
     ----------
     fitted : estimator
-        A fitted estimator of mtlearn, a Pipeline that ends in one, or a search over either.
+        A fitted estimator of mtlearn, a Blend, a Pipeline that ends in one, or a search over these.
     name : str
         The output.
 
@@ -192,7 +192,7 @@ class OutputView(BaseEstimator):
         """The names of the columns of X."""
         return self.fitted.feature_names_in_
 
-    def _find(self) -> tuple[Predictions, list[Any]]:
+    def _find(self) -> tuple[Any, list[Any]]:
         """Return the estimator of mtlearn, and the transformers before it."""
         net, steps = find_net(self.fitted)
         check_known([self.name], net._heads(None), subject="OutputView: `name`")
@@ -221,7 +221,7 @@ class OutputView(BaseEstimator):
         return tags
 
 
-def find_net(fitted: Any) -> tuple[Predictions, list[Any]]:
+def find_net(fitted: Any) -> tuple[Any, list[Any]]:
     """Return the estimator of mtlearn that something fitted ends in, and what transforms its rows.
 
     Parameters
@@ -231,7 +231,7 @@ def find_net(fitted: Any) -> tuple[Predictions, list[Any]]:
 
     Returns
     -------
-    net : Predictions
+    net : NamedOutputs
         The estimator.
     steps : list of transformer
         What is before it, in this order.
@@ -242,7 +242,7 @@ def find_net(fitted: Any) -> tuple[Predictions, list[Any]]:
         If `fitted` is none of these.
     """
     inner, steps = fitted, []
-    while not isinstance(inner, Predictions):
+    while not isinstance(inner, NamedOutputs):
         if hasattr(inner, "best_estimator_"):
             inner = inner.best_estimator_
         elif isinstance(inner, Pipeline):

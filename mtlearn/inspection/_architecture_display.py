@@ -20,6 +20,7 @@ from mtlearn.estimators._drawing import (
     colours_of,
     draw,
 )
+from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._view import find_net
 
 __all__ = ["ArchitectureDisplay"]
@@ -108,6 +109,8 @@ class ArchitectureDisplay:
         check_is_fitted(estimator)
         try:
             net, _ = find_net(estimator)
+            if not isinstance(net, Predictions):
+                raise TypeError("a Blend has several networks")
         except TypeError as error:
             raise TypeError(
                 f"ArchitectureDisplay: `estimator` must be a fitted estimator of mtlearn, a "

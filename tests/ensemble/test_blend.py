@@ -4,13 +4,17 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mtlearn import MultiOutputNet, Targets
+from mtlearn import MultiOutputNet, OutputView, Targets
 from mtlearn.ensemble import Blend
 from mtlearn.heads import Classification, MultiLabel, Regression
+from mtlearn.inspection import ArchitectureDisplay
 from mtlearn.trunks import MLP
 
 RNG = np.random.default_rng(0)
@@ -180,3 +184,24 @@ def test_errors_name_the_estimator_and_the_output():
         blend.fit(X, Y)
     with pytest.raises(ValueError, match=r"unknown output 'lin'.*did you mean 'line'"):
         make(max_epochs=1).fit(X, Y).predict(X, outputs=["lin"])
+
+
+def test_an_output_is_an_estimator_of_its_own():
+    blend = make(max_epochs=3).fit(X, Y)
+    kind, line = blend.output("kind"), OutputView(blend, "line")
+    np.testing.assert_array_equal(kind.predict(X), blend.predict(X)["kind"])
+    np.testing.assert_array_equal(kind.predict_proba(X), blend.predict_proba(X)["kind"])
+    assert line.score(X, Y["line"]) == blend.scores(X, Y)["line"]
+    assert not hasattr(line, "predict_std")
+    importance = permutation_importance(line, X, Y["line"], n_repeats=2, random_state=0)
+    assert importance.importances_mean[0] > importance.importances_mean[2]
+    frozen = CalibratedClassifierCV(FrozenEstimator(kind), cv=2).fit(X, Y["kind"])
+    assert frozen.predict_proba(X).shape == (N, 3)
+
+
+def test_a_blend_of_blends_and_the_picture_of_one_are_refused():
+    inner = make(max_epochs=1)
+    with pytest.raises(TypeError, match=r"must be nets of mtlearn\. Got a Blend"):
+        Blend([("a", inner)]).fit(X, Y)
+    with pytest.raises(TypeError, match="ArchitectureDisplay: `estimator` must be a fitted"):
+        ArchitectureDisplay.from_estimator(inner.fit(X, Y))
