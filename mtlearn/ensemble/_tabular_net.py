@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from math import log2
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mtlearn._arrays import column_types, is_frame
+from mtlearn._random import part_seed
 from mtlearn._typing import LossWeights, RandomState
 from mtlearn.ensemble._blend import Blend
 from mtlearn.estimators import MultiOutputNet
@@ -22,6 +25,7 @@ __all__ = ["tabular_net"]
 
 FEWEST, MOST = 16, 256
 STEPS_PER_EPOCH = 12
+MOST_BINNED = 80
 
 
 def tabular_net(
@@ -72,8 +76,9 @@ def tabular_net(
     -----
     With n rows, a step takes the power of two nearest to n / 12, from 16 to 256. Columns are
     numbers by their type; all others, texts and booleans too, are categories, of which each column
-    keeps the 50 most frequent. An array has numbers only. The learning rate falls from 0.004 along
-    a cosine of 100 epochs, of which the best is chosen.
+    keeps the 50 most frequent. An array has numbers only. More than 80 columns of numbers get no
+    bins: members of both Pipelines then differ in what they draw. The learning rate falls from
+    0.004 along a cosine of 100 epochs, of which the best is chosen.
 
     References
     ----------
@@ -112,30 +117,34 @@ def tabular_net(
         dtype="float32",
         random_state=random_state,
     )
-    bins = FeatureUnion([("values", "passthrough"), ("bins", PiecewiseLinear())])
+    other = clone(net)
+    if isinstance(random_state, Integral):
+        other.set_params(random_state=part_seed(int(random_state), "bins") % 2**31)
+    categories = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False
+    )
+    columns = [
+        ("numbers", _numbers(), number_columns),
+        ("categories", categories, category_columns),
+    ]
+    bins = ("bins", _numbers(("bins", PiecewiseLinear())), few_number_columns)
     return Blend(
         [
-            ("values", Pipeline([("columns", _columns([])), ("net", net)])),
-            ("bins", Pipeline([("columns", _columns([("bins", bins)])), ("net", net)])),
+            ("values", Pipeline([("columns", ColumnTransformer(columns)), ("net", net)])),
+            ("bins", Pipeline([("columns", ColumnTransformer([*columns, bins])), ("net", other)])),
         ]
     )
 
 
-def _columns(more: list[Any]) -> ColumnTransformer:
-    """Return what makes numbers of all columns."""
-    numbers = Pipeline(
+def _numbers(*more: tuple[str, Any]) -> Pipeline:
+    """Return what makes columns of numbers ready for a network."""
+    return Pipeline(
         [
             ("impute", SimpleImputer(add_indicator=True)),
             ("scale", StandardScaler()),
             ("clip", SmoothClip()),
             *more,
         ]
-    )
-    categories = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False
-    )
-    return ColumnTransformer(
-        [("numbers", numbers, number_columns), ("categories", categories, category_columns)]
     )
 
 
@@ -150,6 +159,12 @@ def number_columns(X: Any) -> list[Any]:
     if not is_frame(X):
         return list(range(np.shape(X)[1]))
     return [name for name, dtype in column_types(X) if _is_number(dtype)]
+
+
+def few_number_columns(X: Any) -> list[Any]:
+    """Return the columns that hold numbers, none if they are many."""
+    columns = number_columns(X)
+    return columns if len(columns) <= MOST_BINNED else []
 
 
 def category_columns(X: Any) -> list[Any]:

@@ -42,7 +42,7 @@ class Around(Trunk):
         as_trunk(self.part).note(X, rows)
         return self
 
-    def build_inner(self, n_features: Any) -> tuple[nn.Module, tuple[int, ...], tuple[int, ...]]:
+    def _build_inner(self, n_features: Any) -> tuple[nn.Module, tuple[int, ...], tuple[int, ...]]:
         """Return the module of the part, and the shapes of rows that it takes and makes."""
         if isinstance(n_features, Mapping):
             raise ValueError(

@@ -45,7 +45,7 @@ class LinearSkip(Around):
                 f"LinearSkip takes a table, rows of the shape (n_features,). Got rows of the shape "
                 f"{n_features}."
             )
-        inner, _, found = self.build_inner(n_features)
+        inner, _, found = self._build_inner(n_features)
         if len(found) != 1:
             raise ValueError(
                 f"the part of LinearSkip must make rows of one axis. It makes rows of the shape "

@@ -39,7 +39,7 @@ class Residual(Around):
 
     def build(self, n_features: Any) -> nn.Module:
         """Return the part with its input added; see the class for the shapes."""
-        inner, shape, found = self.build_inner(n_features)
+        inner, shape, found = self._build_inner(n_features)
         if len(found) != len(shape) or found[:-1] != shape[:-1]:
             raise ValueError(
                 f"the part of Residual must keep all axes but the last. It makes rows of the shape "

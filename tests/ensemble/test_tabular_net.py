@@ -10,7 +10,12 @@ from sklearn.utils import estimator_html_repr
 
 from mtlearn import Targets, tabular_net
 from mtlearn.ensemble import Blend
-from mtlearn.ensemble._tabular_net import category_columns, number_columns, rows_per_step
+from mtlearn.ensemble._tabular_net import (
+    category_columns,
+    few_number_columns,
+    number_columns,
+    rows_per_step,
+)
 from mtlearn.heads import Regression
 
 N = 150
@@ -71,6 +76,17 @@ def test_frames_of_polars_are_taken():
     assert np.isfinite(quick().fit(frame, y).predict(frame)["price"]).all()
 
 
+def test_many_columns_of_numbers_have_no_bins_but_other_members():
+    X = np.random.default_rng(0).normal(size=(60, 81))
+    assert few_number_columns(X[:, :80]) == list(range(80))
+    assert few_number_columns(X) == []
+    net = quick().fit(X, Targets({"y": X[:, 0]}))
+    widths = [one[:-1].transform(X).shape[1] for one in net.estimators_]
+    assert widths == [81, 81]
+    first, second = (one.predict(X)["y"] for one in net.estimators_)
+    assert not np.allclose(first, second)
+
+
 @pytest.mark.parametrize(
     ("n_rows", "expected"), [(1, 16), (49, 16), (337, 32), (768, 64), (3000, 256), (10**6, 256)]
 )
@@ -116,7 +132,7 @@ def test_every_step_is_seen_searched_and_copied():
     html = estimator_html_repr(net)
     for part in ("SimpleImputer", "SmoothClip", "PiecewiseLinear", "OneHotEncoder", "MLP"):
         assert part in html
-    search = GridSearchCV(net, {"bins__columns__numbers__bins__bins__n_bins": [2, 8]}, cv=2)
+    search = GridSearchCV(net, {"bins__columns__bins__bins__n_bins": [2, 8]}, cv=2)
     search.fit(frame, y)
     assert len(set(search.cv_results_["mean_test_score"])) == 2
     fitted = search.best_estimator_
