@@ -207,7 +207,7 @@ class Blend(NamedParts, NamedOutputs):
         Returns
         -------
         float
-            R2 for numbers, accuracy for classes.
+            The scores of the heads: R2 for Regression, accuracy for Classification.
         """
         scores = self.scores(X, y, sample_weight)
         main = getattr(find_net(self.estimators_[0])[0], "main_output", None)
@@ -229,7 +229,7 @@ class Blend(NamedParts, NamedOutputs):
         Returns
         -------
         dict of str to float
-            R2 for numbers, accuracy for classes.
+            The scores of the heads: R2 for Regression, accuracy for Classification.
         """
         check_is_fitted(self)
         targets, _ = as_targets(y, "Blend")

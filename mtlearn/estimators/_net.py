@@ -478,7 +478,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         Returns
         -------
         float
-            R2 for numbers, accuracy for classes.
+            The scores of the heads: R2 for Regression, accuracy for Classification.
         """
         check_is_fitted(self)
         main = self.output_names_ if self.main_output is None else [self.main_output]
@@ -501,7 +501,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         Returns
         -------
         dict of str to float
-            R2 for numbers, accuracy for classes.
+            The scores of the heads: R2 for Regression, accuracy for Classification.
 
         Raises
         ------

@@ -164,7 +164,7 @@ class OutputView(BaseEstimator):
         Returns
         -------
         float
-            R2 for numbers, accuracy for classes.
+            The scores of the heads: R2 for Regression, accuracy for Classification.
         """
         net, steps = self._find()
         labels = Targets({self.head_.target or self.name: y})
