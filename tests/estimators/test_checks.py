@@ -18,7 +18,9 @@ EXPECTED = {
 }
 
 
-@parametrize_with_checks([estimator() for estimator in ESTIMATORS])
+@parametrize_with_checks(
+    [estimator(**params) for params in ({}, {"n_members": 2}) for estimator in ESTIMATORS]
+)
 def test_estimator_passes_the_check_of_scikit_learn(estimator, check):
     check(estimator)
 
