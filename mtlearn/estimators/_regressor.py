@@ -96,8 +96,8 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
     n_members : int, default=1
         How many networks to train, whose predictions are averaged: numbers, and the probabilities
         of classes. They differ in what they draw: first weights, the order of rows, dropout. They
-        are trained side by side, which takes less time than one after the other. With early
-        stopping each holds out a fold of its own, and all stop at the epoch of the least mean loss.
+        are trained side by side, which saves time where layers are small. With early stopping each
+        holds out a fold of its own, and all stop at the epoch of the least mean loss.
     n_threads : int, default=1
         Threads for torch's operators during ``fit``, restored after it; None for torch's own
         setting. More than one pays from some hundreds of units on.
