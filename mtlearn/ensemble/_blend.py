@@ -1,6 +1,6 @@
 """Several estimators as one, each output with weights of its own."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from mtlearn._params import NamedParts
 from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
 from mtlearn._validation import check_known, naming
+from mtlearn.ensemble._find_weights import find_weights
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
 from mtlearn.estimators._predictions import NamedOutputs, Predictions
 from mtlearn.estimators._view import OutputView, find_net, predict_outputs
@@ -22,8 +23,6 @@ from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
 
 __all__ = ["Blend"]
-
-N_STEPS = 10
 
 
 class Blend(NamedParts, NamedOutputs):
@@ -141,7 +140,7 @@ class Blend(NamedParts, NamedOutputs):
             output: dict(
                 zip(
                     names,
-                    _find_weights(
+                    find_weights(
                         [part[output] for part in held],
                         _as_numbers(labels[output], head),
                         weights[output],
@@ -349,29 +348,3 @@ def _as_numbers(labels: Array, head: Head) -> Floats:
     if isinstance(head, ClassHead) and not isinstance(head, MultiLabel):
         return (labels[:, None] == head.classes_).astype(np.float64)
     return as_columns(labels).astype(np.float64)
-
-
-def _find_weights(held: Sequence[Array], labels: Floats, weight: Floats) -> list[float]:
-    """Return the weights of the mean with the least squared error on rows with a label."""
-    columns = [as_columns(part) for part in held]
-    known = np.all([np.isfinite(part).all(axis=1) for part in columns], axis=0)
-    label_weight = np.broadcast_to(as_columns(weight), labels.shape) * known[:, None]
-    if not label_weight.any():
-        return [1 / len(held)] * len(held)
-    rows = label_weight.any(axis=1)
-    safe = np.where(label_weight[rows] > 0, labels[rows], 0.0)
-    errors = {}
-    for shares in _shares(len(held)):
-        mean = sum(share * part[rows] for share, part in zip(shares, columns, strict=True))
-        errors[shares] = float((label_weight[rows] * (safe - mean) ** 2).sum())
-    return list(min(errors, key=lambda shares: (errors[shares], np.ptp(shares))))
-
-
-def _shares(n_parts: int, left: int = N_STEPS) -> Iterator[tuple[float, ...]]:
-    """Yield all weights of parts that are multiples of a step and sum to 1."""
-    if n_parts == 1:
-        yield (left / N_STEPS,)
-        return
-    for first in range(left + 1):
-        for others in _shares(n_parts - 1, left - first):
-            yield (first / N_STEPS, *others)
