@@ -32,6 +32,8 @@ class JoinedTaps(nn.Module):
         That `forward` can be asked for some tensors only.
     default : str or None
         The tensor for heads that name none.
+    groups : mapping
+        The names of the tensors that differ by output; see `Trunk.differs_by_output`.
     """
 
     takes_taps = True
@@ -40,6 +42,7 @@ class JoinedTaps(nn.Module):
         super().__init__()
         self.trunk, self.joined = trunk, list(dict.fromkeys(joined))
         self.default: str | None = getattr(trunk, "default", None)
+        self.groups: Mapping[Any, Mapping[str, str]] = getattr(trunk, "groups", {})
 
     def forward(self, X: Batch, taps: Collection[Tap] | None = None) -> dict[Any, Tensor]:
         """Return the tensors named, by default all."""

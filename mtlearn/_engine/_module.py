@@ -101,7 +101,12 @@ def all_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def build_module(
-    trunk: Trunk, heads: Mapping[str, Head], spec: Spec, seed: int, dtype: torch.dtype
+    trunk: Trunk,
+    heads: Mapping[str, Head],
+    spec: Spec,
+    seed: int,
+    dtype: torch.dtype,
+    outputs: Collection[str] | None = None,
 ) -> MultiOutputModule:
     """Build the network, with each part's weights drawn from a seed of its own.
 
@@ -117,6 +122,9 @@ def build_module(
         The seed of the fit.
     dtype : torch.dtype
         The floating point type of the weights.
+    outputs : collection of str, default=None
+        The outputs to build the trunk for, of which some were dropped since; None for those of the
+        heads.
 
     Returns
     -------
@@ -128,21 +136,26 @@ def build_module(
     ValueError
         If the trunk does not return what the heads attach to.
     """
-    build = trunk.build if all(head.at is None for head in heads.values()) else trunk.build_named
     with seeded(part_seed(seed, "trunk")):
         shapes = spec if isinstance(spec, int) else {n: one.shape for n, one in spec.items()}
-        body = build(shapes).to(dtype)
+        if trunk.differs_by_output:
+            body = trunk.build_named(shapes, sorted(heads if outputs is None else outputs))
+        elif any(head.at is not None for head in heads.values()):
+            body = trunk.build_named(shapes)
+        else:
+            body = trunk.build(shapes)
+        body = body.to(dtype)
         widths = _dry_run(body, spec, dtype)
     taps: dict[str, Tap] = {}
     built = {}
     for name, head in sorted(heads.items()):
         subject = f"output {name!r}: `at` of the head"
         if head.at is None or isinstance(head.at, str):
-            at = getattr(body, "default", None) if head.at is None else head.at
-            tap = _find_tap(subject, at, widths)
+            tap = _find_tap(subject, _own_tap(body, head.at, name), widths)
             width: int | tuple[int, ...] = widths[tap]
         else:
-            tap = tuple(str(_find_tap(subject, at, widths)) for at in head.at)
+            ats = [_own_tap(body, at, name) for at in head.at]
+            tap = tuple(str(_find_tap(subject, at, widths)) for at in ats)
             if not tap:
                 raise ValueError(
                     f"{subject} must name a tensor of the trunk. Got {head.at!r}; leave it out for "
@@ -216,6 +229,13 @@ def _zeros(spec: Spec, dtype: torch.dtype) -> Batch:
         name: torch.zeros(2, *one.shape, dtype=torch.int64 if one.is_integer else dtype)
         for name, one in spec.items()
     }
+
+
+def _own_tap(body: nn.Module, at: str | None, output: str) -> str | None:
+    """Return the name of what the trunk gives an output at a place; None for the default one."""
+    at = getattr(body, "default", None) if at is None else at
+    groups: Mapping[str | None, Mapping[str, str]] = getattr(body, "groups", {})
+    return groups.get(at, {}).get(output, at)
 
 
 def _find_tap(subject: str, at: str | None, widths: Mapping[str | None, int]) -> str | None:

@@ -37,8 +37,9 @@ MIN_STEPS = 200
 class Recipe:
     """What a run does with the data: everything but the data and the parts.
 
-    `outputs` are the outputs with layers of their own; None before there are any layers. The weight
-    of an output in `schedules` is that of the first epoch, and changes by its schedule. With
+    `outputs` are the outputs with layers of their own; None before there are any layers;
+    `trunk_outputs` those that the trunk was built for, if some were dropped since. The weight of an
+    output in `schedules` is that of the first epoch, and changes by its schedule. With
     `shares_stopping`, members that are trained side by side stop together. `stop_after` is the
     epoch to end with, of the `max_epochs` that schedules are laid out for.
     """
@@ -64,6 +65,7 @@ class Recipe:
     fast_step: bool | str = "auto"
     monitor: str = "train_loss"
     outputs: tuple[str, ...] | None = None
+    trunk_outputs: tuple[str, ...] | None = None
     schedules: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     shares_stopping: bool = False
     stop_after: int | None = None
@@ -108,7 +110,8 @@ class Recipe:
     def build(self, trunk: Trunk, heads: Mapping[str, Head], spec: Spec) -> MultiOutputModule:
         """Return the network with fresh weights, on the device."""
         trained = self.trained(heads)
-        module = build_module(trunk, trained, spec, self.seed, DTYPES[self.dtype])
+        outputs = self.trunk_outputs or tuple(trained)
+        module = build_module(trunk, trained, spec, self.seed, DTYPES[self.dtype], outputs)
         return module.to(self.device)
 
     def for_rows(self, n_rows: int) -> "Recipe":

@@ -225,6 +225,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
             self._recipe,
             loss_weights=dict(weights),
             outputs=outputs,
+            trunk_outputs=self._recipe.trunk_outputs or self._recipe.outputs,
             schedules=smaller._not_dropped(self._recipe.schedules),
             param_groups=smaller._not_dropped(self._recipe.param_groups),
         )

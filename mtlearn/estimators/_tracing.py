@@ -173,6 +173,9 @@ def _layers_of(trunk: nn.Module) -> dict[str, list[nn.Module]]:
         return {n: [m] for n, m in zip(trunk.names, trunk.stages, strict=True)}
     if isinstance(trunk, NamedLayers) or type(trunk).forward is nn.Sequential.forward:
         return _grouped(trunk)
+    paths: dict[str, str] = getattr(trunk, "part_paths", {})
+    if paths:
+        return {name: [trunk.get_submodule(path)] for name, path in paths.items()}
     return dict(_children(trunk))
 
 

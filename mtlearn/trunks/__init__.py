@@ -8,8 +8,10 @@ from mtlearn.trunks._graph import Graph
 from mtlearn.trunks._inception import Inception
 from mtlearn.trunks._linear_skip import LinearSkip
 from mtlearn.trunks._mlp import MLP
+from mtlearn.trunks._mmoe import MMoE
 from mtlearn.trunks._module import ModuleTrunk, as_trunk
 from mtlearn.trunks._periodic import Periodic
+from mtlearn.trunks._ple import PLE
 from mtlearn.trunks._pool import Pool
 from mtlearn.trunks._recurrent import Recurrent
 from mtlearn.trunks._residual import Residual
@@ -17,12 +19,14 @@ from mtlearn.trunks._transformer import Transformer
 
 __all__ = [
     "MLP",
+    "PLE",
     "CategoryEmbedding",
     "Convolution",
     "Embedding",
     "Graph",
     "Inception",
     "LinearSkip",
+    "MMoE",
     "ModuleTrunk",
     "Periodic",
     "Pool",

@@ -50,7 +50,13 @@ class Around(Trunk):
                 f"it a stage of a Graph."
             )
         shape = (n_features,) if isinstance(n_features, int) else tuple(n_features)
-        inner = as_trunk(self.part).build(n_features)
+        part = as_trunk(self.part)
+        if part.differs_by_output:
+            raise ValueError(
+                f"{self._subject} must make the same for all outputs. {type(part).__name__} makes "
+                f"something else for each; put it outside, or make it the last stage of a Graph."
+            )
+        inner = part.build(n_features)
         with naming(self._subject):
             return inner, shape, row_shape(inner, [shape])
 

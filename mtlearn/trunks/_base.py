@@ -1,6 +1,7 @@
 """What every trunk does: build the torch module that all outputs share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import Any, ClassVar, Self
 
 from torch import nn
@@ -50,6 +51,16 @@ class Trunk(Part, ABC):
         """
         return self
 
+    @property
+    def differs_by_output(self) -> bool:
+        """Whether outputs get tensors of their own; here not.
+
+        `build_named` is then told the outputs, and its module has an attribute ``groups``, a dict
+        from a name that heads know it by, None for heads that name none, to a dict of outputs to
+        tensors by name. Built without outputs, it gives what one output would get.
+        """
+        return False
+
     @abstractmethod
     def build(self, n_features: Any) -> nn.Module:
         """Return a new torch module; torch's seed is already set.
@@ -66,7 +77,11 @@ class Trunk(Part, ABC):
             The module.
         """
 
-    def build_named(self, n_features: Any) -> nn.Module:
+    def build_named(
+        self,
+        n_features: Any,
+        outputs: Collection[str] = (),  # noqa: ARG002
+    ) -> nn.Module:
         """Return a module that gives its inner layers by name too, for heads that name one.
 
         It must have the parameters of what `build` makes, by the same names and with the same
@@ -78,6 +93,8 @@ class Trunk(Part, ABC):
         ----------
         n_features : int or dict of str to tuple of int
             As for `build`.
+        outputs : collection of str, default=()
+            The outputs that heads are made for, of interest where something differs by output.
 
         Returns
         -------

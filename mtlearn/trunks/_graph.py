@@ -1,6 +1,6 @@
 """The trunk for networks with several inputs, branches and merges."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
@@ -94,8 +94,17 @@ class Graph(NamedParts, Trunk):
                     part.note(inputs[names[0]], rows)
         return self
 
+    @property
+    def differs_by_output(self) -> bool:
+        """Whether some stage gives outputs tensors of their own."""
+        return any(_differs(part) for _, part, _ in self.stages)
+
     def build(self, n_features: Any) -> nn.Module:
         """Return a module that takes a dict of tensors, or the tensor of a table."""
+        return self.build_named(n_features)
+
+    def build_named(self, n_features: Any, outputs: Collection[str] = ()) -> nn.Module:
+        """Return the same for these outputs, to which some stages may give tensors of their own."""
         is_table = not isinstance(n_features, Mapping)
         shapes: dict[str, tuple[int, ...]] = (
             {TABLE: _as_shape(n_features)} if is_table else dict(n_features)
@@ -106,7 +115,8 @@ class Graph(NamedParts, Trunk):
         for name in _in_order(stages):
             part, inputs = stages[name]
             with naming(f"Graph: stage {name!r} on {inputs}"), seeded(part_seed(seed, name)):
-                modules[name], shapes[name] = _build_stage(part, [shapes[i] for i in inputs])
+                of = [shapes[i] for i in inputs]
+                modules[name], shapes[name] = _build_stage(part, of, outputs)
         taken = {i for _, inputs in stages.values() for i in inputs}
         lost = [n for n in stages if n not in taken and len(shapes[n]) != 1]
         if lost:
@@ -116,7 +126,8 @@ class Graph(NamedParts, Trunk):
             )
         inputs = {name: names for name, (_, names) in stages.items()}
         ends = [name for name in modules if len(shapes[name]) == 1]
-        return GraphModule(modules, inputs, ends, is_table)
+        by_output = {name: sorted(outputs) for name in modules if _differs(stages[name][0])}
+        return GraphModule(modules, inputs, ends, is_table, by_output if outputs else {})
 
     def check_params(self) -> None:
         """Raise for stages that are none, and for bad parameters of parts."""
@@ -157,6 +168,12 @@ class Graph(NamedParts, Trunk):
             check_known(takes, [*names, *of_X], subject=subject, noun="input or stage")
             if not takes:
                 raise ValueError(f"{subject} must take an input. Got none.")
+            many = [i for i, other, _ in self.stages if i in takes and _differs(other)]
+            if many:
+                raise ValueError(
+                    f"{subject} must take the same for all outputs. Stage {many[0]!r} makes "
+                    f"something else for each; let heads take it, with at={many[0]!r}."
+                )
             stages[name] = part, takes
         unused = [i for i in of_X if all(i not in takes for _, takes in stages.values())]
         if unused:
@@ -167,8 +184,15 @@ class Graph(NamedParts, Trunk):
         return stages
 
 
-def _build_stage(part: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[nn.Module, tuple[int, ...]]:
+def _differs(part: Any) -> bool:
+    return isinstance(part, Trunk) and part.differs_by_output
+
+
+def _build_stage(
+    part: Any, shapes: Sequence[tuple[int, ...]], outputs: Collection[str]
+) -> tuple[nn.Module, tuple[int, ...]]:
     """Return the module of a stage, and the shape of a row that it returns."""
+    differs = bool(outputs) and _differs(part)
     if isinstance(part, str):
         check_known([part], MERGES, subject="the part", noun="merge")
         module: nn.Module = Merge(part)
@@ -179,9 +203,10 @@ def _build_stage(part: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[nn.Modul
         if joined:
             joined = (*joined[:-1], sum(shape[-1] for shape in shapes))
         trunk = as_trunk(part)
-        inner = trunk.build(sum(joined) if len(joined) == 1 else joined)
+        shape = sum(joined) if len(joined) == 1 else joined
+        inner = trunk.build_named(shape, outputs) if differs else trunk.build(shape)
         module = OnSeveral(inner, getattr(trunk, "takes_integers", False))
-    shape = row_shape(module, shapes)
+    shape = row_shape(module, shapes, differs=differs)
     return module.train(), shape
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ class GraphModule(nn.Module):
         The stages that heads can take.
     is_table : bool
         Whether X is a tensor.
+    by_output : mapping of str to sequence of str, default=()
+        The stages that make a tensor for each output, with the names of these.
 
     Attributes
     ----------
@@ -35,6 +39,8 @@ class GraphModule(nn.Module):
         That `forward` can be asked for some stages only.
     default : str or None
         The stage for heads that name none: the only one that no other takes.
+    groups : dict of str to dict of str to str
+        The names of the tensors that differ by output, of each such stage.
     """
 
     takes_taps = True
@@ -45,6 +51,7 @@ class GraphModule(nn.Module):
         inputs: Mapping[str, Sequence[str]],
         ends: Collection[str],
         is_table: bool,
+        by_output: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.names = list(modules)
@@ -54,31 +61,46 @@ class GraphModule(nn.Module):
         taken = {i for takes in self.inputs for i in takes}
         last = [name for name in self.ends if name not in taken]
         self.default = last[0] if len(last) == 1 else None
+        self.groups = {
+            stage: {output: f"{stage}/{output}" for output in outputs}
+            for stage, outputs in by_output.items()
+        }
 
     def forward(
         self, X: Tensor | dict[str, Tensor], taps: Collection[str | None] | None = None
     ) -> dict[str, Tensor]:
         """Return the tensors of the stages named, by default of all that heads can take."""
-        wanted = [name for name in self.ends if taps is None or name in taps]
+        wanted = self._wanted(taps)
         needed = self._needed(wanted)
-        done: dict[str, Tensor] = {TABLE: X} if isinstance(X, Tensor) else dict(X)
+        done: dict[str, Any] = {TABLE: X} if isinstance(X, Tensor) else dict(X)
         for name, module, inputs in zip(self.names, self.stages, self.inputs, strict=True):
             if name in needed:
+                only = {"taps": wanted[name]} if wanted.get(name) else {}
                 try:
-                    done[name] = module(*(done[i] for i in inputs))
+                    done[name] = module(*(done[i] for i in inputs), **only)
                 except (RuntimeError, TypeError, ValueError):
                     with naming(f"Graph: stage {name!r}"):
                         raise
-        return {name: done[name] for name in wanted}
+        found: dict[str, Tensor] = {}
+        for name, outputs in wanted.items():
+            group = self.groups.get(name)
+            found |= {group[o]: done[name][o] for o in outputs} if group else {name: done[name]}
+        return found
 
     def without_others(self, taps: Collection[str | None]) -> "GraphModule":
         """Return the graph with the stages that some need; they are shared."""
-        ends = [name for name in self.ends if name in taps]
-        needed = self._needed(ends)
-        modules = dict(zip(self.names, self.stages, strict=True))
-        kept = {name: module for name, module in modules.items() if name in needed}
+        wanted = self._wanted(taps)
+        needed = self._needed(wanted)
+        modules: dict[str, Any] = dict(zip(self.names, self.stages, strict=True))
+        kept = {
+            name: module.without_others(wanted[name]) if wanted.get(name) else module
+            for name, module in modules.items()
+            if name in needed
+        }
         inputs = dict(zip(self.names, self.inputs, strict=True))
-        return GraphModule(kept, inputs, ends, self.is_table).train(self.training)
+        by_output = {name: wanted[name] for name in self.groups if wanted.get(name)}
+        graph = GraphModule(kept, inputs, list(wanted), self.is_table, by_output)
+        return graph.train(self.training)
 
     @property
     def part_paths(self) -> dict[str, str]:
@@ -86,6 +108,16 @@ class GraphModule(nn.Module):
         stages = zip(self.names, self.stages, strict=True)
         inner = {name: ".module" if isinstance(m, OnSeveral) else "" for name, m in stages}
         return {name: f"stages.{i}{inner[name]}" for i, name in enumerate(self.names)}
+
+    def _wanted(self, taps: Collection[str | None] | None) -> dict[str, list[str]]:
+        """Return the ends that are named, each with the outputs that it differs by."""
+        wanted = {}
+        for name in self.ends:
+            group = self.groups.get(name, {})
+            outputs = [o for o, tensor in group.items() if taps is None or tensor in taps]
+            if outputs or taps is None or name in taps:
+                wanted[name] = outputs
+        return wanted
 
     def _needed(self, names: Collection[str]) -> set[str]:
         needed = set(names)
@@ -116,11 +148,16 @@ class OnSeveral(nn.Module):
         super().__init__()
         self.module, self.takes_integers = module, takes_integers
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor, taps: Collection[str] | None = None) -> Any:
         x = concatenate(*tensors)
         if not x.is_floating_point() and not self.takes_integers:
             x = x.to(next((p.dtype for p in self.parameters()), torch.get_default_dtype()))
-        return self.module(x)
+        return self.module(x) if taps is None else self.module(x, taps)
+
+    def without_others(self, taps: Collection[str]) -> "OnSeveral":
+        """Return the module, which differs by output, with what some outputs need."""
+        module: Any = self.module
+        return OnSeveral(module.without_others(taps), self.takes_integers)
 
 
 def add(*tensors: Tensor) -> Tensor:

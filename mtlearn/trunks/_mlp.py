@@ -1,6 +1,6 @@
 """The trunk for tables: a multilayer perceptron."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -74,7 +74,11 @@ class MLP(Trunk):
         """Return the stack; shape (n_samples, n_features) to (n_samples, last size)."""
         return nn.Sequential(*self._layers(n_features))
 
-    def build_named(self, n_features: Any) -> nn.Module:
+    def build_named(
+        self,
+        n_features: Any,
+        outputs: Collection[str] = (),  # noqa: ARG002
+    ) -> nn.Module:
         """Return the stack, with the outputs of its layers as ``hidden_1``, ``hidden_2``, ..."""
         layers, n_sizes = self._layers(n_features), len(self.hidden_layer_sizes)
         if not n_sizes:

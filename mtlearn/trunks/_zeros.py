@@ -8,7 +8,9 @@ from torch import Tensor, nn
 __all__ = ["row_shape"]
 
 
-def row_shape(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def row_shape(
+    module: nn.Module, shapes: Sequence[tuple[int, ...]], *, differs: bool = False
+) -> tuple[int, ...]:
     """Return the shape of what a module makes of a row.
 
     Parameters
@@ -17,6 +19,8 @@ def row_shape(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[int
         The module; in evaluation mode meanwhile.
     shapes : sequence of tuple of int
         The shape of a row of each tensor that it takes.
+    differs : bool, default=False
+        Whether it makes a dict of tensors of one shape, one per output.
 
     Returns
     -------
@@ -41,6 +45,7 @@ def row_shape(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[int
                 f"{type(error).__name__}: {error}"
             ) from error
     module.train(training)
+    out = next(iter(out.values())) if differs else out
     if not isinstance(out, Tensor) or out.shape[:1] != (2,):
         found = f"{tuple(out.shape)} for 2 rows" if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(
