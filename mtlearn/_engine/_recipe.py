@@ -69,6 +69,7 @@ class Recipe:
     schedules: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     shares_stopping: bool = False
     stop_after: int | None = None
+    early_stopping_tol: float = 0.0
 
     def is_left_out(self, name: str) -> bool:
         """Tell whether an output has the constant weight 0."""
@@ -163,7 +164,9 @@ class Recipe:
             )
             own.append(("learning_rate_schedule", schedule))
         if self.early_stopping:
-            stopper = BestEpoch(self.monitor, self.n_iter_no_change, self.shares_stopping)
+            stopper = BestEpoch(
+                self.monitor, self.n_iter_no_change, self.early_stopping_tol, self.shares_stopping
+            )
             own.append(("best_epoch", stopper))
         if self.stop_after is not None:
             own.append(("stop_after", StopAfter(self.stop_after)))

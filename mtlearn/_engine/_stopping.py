@@ -110,20 +110,26 @@ class BestEpoch(Callback):
         The loss to watch, by its name in skorch's history.
     patience : int
         How many epochs in a row may be no better than the best.
+    tolerance : float, default=0.0
+        The share of the least loss that the loss of the best epoch may be above it; the last such
+        epoch is the best.
     is_shared : bool, default=False
         Whether the loss that counts is the mean of those of all members of an ensemble, which are
         trained side by side; they then stop at the same epoch, with the weights of the same one.
     """
 
-    def __init__(self, monitor: str, patience: int, is_shared: bool = False) -> None:
+    def __init__(
+        self, monitor: str, patience: int, tolerance: float = 0.0, is_shared: bool = False
+    ) -> None:
         self.monitor = monitor
         self.patience = patience
+        self.tolerance = tolerance
         self.is_shared = is_shared
 
     def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
         """Forget any earlier training."""
         self.best_epoch_ = 0
-        self._best = float("inf")
+        self._least = float("inf")
         self._weights: Weights | None = None
 
     def on_epoch_end(self, net: Any, **_kwargs: Any) -> None:
@@ -133,9 +139,11 @@ class BestEpoch(Callback):
             return
         if self.is_shared and can_ask():
             loss = ask(HeldOutLoss(loss, len(net.watched)))
-        if loss < self._best:
-            self._best, self.best_epoch_ = loss, epoch
-            self._weights = _weights_of(net)
+        is_least = loss < self._least
+        self._least = min(self._least, loss)
+        allowed = self._least + self.tolerance * abs(self._least)
+        if is_least or (self.tolerance > 0 and loss <= allowed):
+            self.best_epoch_, self._weights = epoch, _weights_of(net)
         elif epoch - self.best_epoch_ >= self.patience:
             raise StopTraining
 

@@ -72,6 +72,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), HasMethods("split")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping_tol": [Interval(Real, 0, None, closed="left")],
         "callbacks": [list, tuple, dict, None],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", *DTYPES})],
@@ -104,6 +105,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         early_stopping: bool | str = "auto",
         validation_fraction: Any = 0.1,
         n_iter_no_change: int = 10,
+        early_stopping_tol: float = 0.0,
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
@@ -132,6 +134,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.early_stopping_tol = early_stopping_tol
         self.callbacks = callbacks
         self.device = device
         self.dtype = dtype
@@ -253,6 +256,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
             early_stopping=self._stops_early(len(X), is_validated=is_validated),
             stop_after=getattr(self, "_stop_after", None),
             n_iter_no_change=int(self.n_iter_no_change),
+            early_stopping_tol=float(self.early_stopping_tol),
             device=str(self.device),
             dtype=float_type(X) if self.dtype == "auto" else self.dtype,
             n_threads=self.n_threads,

@@ -6,21 +6,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags, check_array, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from mtlearn._arrays import homogeneous, missing_mask
 from mtlearn._engine._callbacks import Callbacks
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
+from mtlearn.estimators._class_columns import class_targets, join_columns
 from mtlearn.estimators._outputs import (
     ARRAY_NAME,
     check_validation,
-    is_indicator,
-    refuse_names,
     with_aux,
 )
 from mtlearn.estimators._task_callbacks import with_callbacks
@@ -37,7 +34,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     It is a scikit-learn classifier in every respect, with ordinary arrays in and out. The
     auxiliary targets, given to ``fit`` as ``aux=``, shape the trunk during training only. Its own
     output is called ``"y"``; an indicator matrix is one multilabel output, and a matrix of
-    several classes per column is the outputs ``"y0"``, ``"y1"`` and so on.
+    several classes per column is the outputs ``"y0"``, ``"y1"`` and so on. So is an indicator
+    matrix if `heads` names all of these.
 
     Parameters
     ----------
@@ -97,6 +95,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
     n_iter_no_change : int, default=10
         How many epochs in a row may be no better than the best before training stops.
+    early_stopping_tol : float, default=0.0
+        Which epoch is the best: the last one whose loss on the rows held out is at most this share
+        above the least. 0 takes the least; a few hundredths train on while the loss is flat.
     callbacks : list or dict of callbacks, default=None
         Callbacks of skorch, by themselves, as pairs with a name, or by name in a dict. Every fit
         uses copies of them. In place of one that cannot be copied, a function without arguments
@@ -211,6 +212,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         early_stopping: bool | str = "auto",
         validation_fraction: Any = 0.1,
         n_iter_no_change: int = 10,
+        early_stopping_tol: float = 0.0,
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
@@ -240,6 +242,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            early_stopping_tol=early_stopping_tol,
             callbacks=callbacks,
             device=device,
             dtype=dtype,
@@ -393,9 +396,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The predictions, in the shape of `y`.
         """
-        predicted = self._predict(X)
-        columns = [predicted[name] for name in self._own_names]
-        return columns[0] if self._own_names == [ARRAY_NAME] else np.column_stack(columns)
+        return self._like_y(self._predict(X))
 
     def predict_proba(self, X: ArrayLike) -> Any:
         """Predict the class probabilities of `y`.
@@ -433,8 +434,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             right.
         """
         check_is_fitted(self)
-        own = self._own_targets(y, self._own_names)
-        scores = self._scores(X, own, sample_weight)
+        scores = self._scores(X, self._targets_as_in_fit(y), sample_weight)
         return float(np.mean([scores[name] for name in self._own_names]))
 
     @property
@@ -446,39 +446,18 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
     def _needed_outputs(self) -> list[str]:
         return self._own_names
 
+    def _like_y(self, predicted: Mapping[str, Array]) -> Array:
+        columns = [predicted[name] for name in self._own_names]
+        return columns[0] if self._own_names == [ARRAY_NAME] else join_columns(columns)
+
     def _one_or_list(self, values: list[Array]) -> Any:
         return values[0] if self._own_names == [ARRAY_NAME] else values
 
     def _own_targets(self, y: Any, names: list[str] | None = None) -> Targets:
-        """Return `y` as one output, or as one per column; as those named, if any are."""
-        refuse_names(y, self._owner)
-        y = check_array(
-            y,
-            dtype=None,
-            ensure_2d=False,
-            ensure_all_finite=False,
-            input_name="y",
-            estimator=self._owner,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        for column in [y] if y.dtype.kind != "O" else y.reshape(len(y), -1).T:
-            observed = homogeneous(column[~missing_mask(column)])
-            if observed.size:
-                check_classification_targets(observed)
-        columns = Targets(
-            {f"{ARRAY_NAME}{j}": y[:, j] for j in range(y.shape[1])} if y.ndim == 2 else {}
-        )
-        if names is None:
-            return Targets({ARRAY_NAME: y}) if y.ndim == 1 or is_indicator(y) else columns
-        if names == [ARRAY_NAME]:
-            return Targets({ARRAY_NAME: y})
-        if list(columns) != names:
-            raise ValueError(
-                f"{self._owner}: `y` must have {len(names)} columns, as in fit. Got the "
-                f"shape {y.shape}."
-            )
-        return columns
+        return class_targets(y, names, self._owner, heads=self.heads or ())
+
+    def _targets_as_in_fit(self, y: Any) -> Targets:
+        return self._own_targets(y, self._own_names)
 
     def _own_head(self, name: str) -> ClassHead:
         head = self.heads_[name]

@@ -101,6 +101,9 @@ class MultiOutputNet(BaseMultiOutputNet):
         such as ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
     n_iter_no_change : int, default=10
         How many epochs in a row may be no better than the best before training stops.
+    early_stopping_tol : float, default=0.0
+        Which epoch is the best: the last one whose loss on the rows held out is at most this share
+        above the least. 0 takes the least; a few hundredths train on while the loss is flat.
     callbacks : list or dict of callbacks, default=None
         Callbacks of skorch, by themselves, as pairs with a name, or by name in a dict. Every fit
         uses copies of them. In place of one that cannot be copied, a function without arguments
@@ -233,6 +236,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         early_stopping: bool | str = "auto",
         validation_fraction: Any = 0.1,
         n_iter_no_change: int = 10,
+        early_stopping_tol: float = 0.0,
         callbacks: Callbacks = None,
         device: str | torch.device = "cpu",
         dtype: str = "auto",
@@ -262,6 +266,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            early_stopping_tol=early_stopping_tol,
             callbacks=callbacks,
             device=device,
             dtype=dtype,

@@ -81,6 +81,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, whose first split is taken.
     n_iter_no_change : int, default=10
         How many epochs in a row may be no better than the best before training stops.
+    early_stopping_tol : float, default=0.0
+        Which epoch is the best: the last one whose loss on the rows held out is at most this share
+        above the least. 0 takes the least; a few hundredths train on while the loss is flat.
     callbacks : list or dict of callbacks, default=None
         Callbacks of skorch, by themselves, as pairs with a name, or by name in a dict. Every fit
         uses copies of them. In place of one that cannot be copied, a function without arguments

@@ -131,6 +131,7 @@ BAD_PARAMS = {
     "early_stopping": ({"early_stopping": "yes"}, "'early_stopping' parameter"),
     "validation_fraction": ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
     "n_iter_no_change": ({"n_iter_no_change": 0}, "'n_iter_no_change' parameter"),
+    "stopping tol": ({"early_stopping_tol": -0.1}, "'early_stopping_tol' parameter"),
     "callbacks number": ({"callbacks": [3]}, "`callbacks` must hold callbacks of skorch"),
     "callbacks text": ({"callbacks": "progress"}, "'callbacks' parameter"),
     "device": ({"device": "cuba"}, "`device` must be one that torch can use here.*'cpu'"),

@@ -95,6 +95,21 @@ def test_the_weights_are_those_of_the_best_epoch_bit_for_bit():
     assert stopped.predict(X) == same.predict(X)
 
 
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("fast_step", [False, "auto"])
+def test_with_a_tolerance_the_last_epoch_near_the_least_loss_counts(n_members, fast_step):
+    def fitted(tol, **params):
+        net = make_net(early_stopping=True, n_iter_no_change=5, n_members=n_members, **params)
+        return net.set_params(early_stopping_tol=tol, fast_step=fast_step).fit(X, Y)
+
+    least, near = fitted(0), fitted(0.1)
+    losses = np.array([row["val_main_loss"] for row in near.history_])
+    expected = 1 + np.flatnonzero(losses <= 1.1 * losses.min())[-1]
+    assert near.best_epoch_ == expected > least.best_epoch_ == 1 + np.argmin(losses)
+    assert near.n_iter_ == expected + 5
+    assert near.predict(X) == fitted(0.1, max_epochs=int(expected)).predict(X)
+
+
 def test_the_validation_loss_is_that_of_the_restored_network():
     X_val, y_val = make_data(seed=1)
     net = make_net(normalize_losses=False, alpha=0.01).fit(X, Y, X_val=X_val, y_val=y_val)
