@@ -15,6 +15,12 @@ from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
 from mtlearn._validation import check_known, naming
 from mtlearn.ensemble._find_weights import find_weights
+from mtlearn.estimators._class_columns import (
+    class_targets,
+    is_matrix_of_classes,
+    join_columns,
+    names_columns,
+)
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
 from mtlearn.estimators._predictions import NamedOutputs, Predictions
 from mtlearn.estimators._view import OutputView, find_net, predict_outputs
@@ -50,7 +56,8 @@ class Blend(NamedParts, NamedOutputs):
     heads_ : dict of str to Head
         The first estimator's fitted heads.
     classes_ : dict of str to ndarray
-        The classes of every output that has some; their array alone if `y` was an array.
+        The classes of every output that has some; their array alone if `y` was an array, and a list
+        for a matrix of several classes per column.
 
     See Also
     --------
@@ -105,7 +112,8 @@ class Blend(NamedParts, NamedOutputs):
         X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
             The rows.
         y : Targets, dict of array-like, DataFrame or array-like
-            The targets by name. An array is one target named ``"y"``.
+            The targets by name. An array is one target named ``"y"``, but a matrix of several
+            classes per column is the targets ``"y0"``, ``"y1"`` and so on.
         sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
             Weights of the rows, for all outputs or by output.
         groups : array-like of shape (n_samples,), default=None
@@ -121,8 +129,8 @@ class Blend(NamedParts, NamedOutputs):
         ValueError
             For no estimators, names taken twice, and what an estimator refuses.
         """
-        targets, is_array = as_targets(y, "Blend")
         self._check_estimators()
+        targets, is_array, columns = self._divide(y)
         given = {"sample_weight": sample_weight, "groups": groups}
         fitted = []
         for name, estimator in self.estimators:
@@ -151,7 +159,9 @@ class Blend(NamedParts, NamedOutputs):
             for output, head in heads.items()
         }
         self.estimators_, self.heads_, self.output_names_ = fitted, heads, list(heads)
-        self._missing_targets, self._y_is_array = nets[0].missing_targets, is_array
+        self._missing_targets = nets[0].missing_targets
+        self._own_names = list(targets) if is_array and set(targets) == set(heads) else None
+        self._columns = columns
         return self
 
     def predict(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
@@ -183,13 +193,14 @@ class Blend(NamedParts, NamedOutputs):
 
         Returns
         -------
-        Targets, or ndarray of shape (n_samples, n_classes)
-            The probabilities by name; an array if `y` was one.
+        Targets, or ndarray of shape (n_samples, n_classes), or list of that
+            The probabilities by name; an array if `y` was one, and a list for a matrix of several
+            classes per column.
         """
         chances = self._predict_proba(X, outputs)
-        if self._y_is_array and not chances:
+        if self._own_names and not chances:
             raise AttributeError("Blend: no output has classes, so no probabilities.")
-        return self._like_y(chances)
+        return self._one_or_list(chances) if self._own_names else Targets(chances)
 
     def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
         """Return the score of the estimators' main output, or the mean over outputs.
@@ -209,9 +220,7 @@ class Blend(NamedParts, NamedOutputs):
             The scores of the heads: R2 for Regression, accuracy for Classification.
         """
         scores = self.scores(X, y, sample_weight)
-        main = getattr(find_net(self.estimators_[0])[0], "main_output", None)
-        names = sorted(scores) if main is None else [main]
-        return float(np.mean([scores[name] for name in names]))
+        return float(np.mean([scores[name] for name in self._needed_outputs() or sorted(scores)]))
 
     def scores(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> dict[str, float]:
         """Return the score of each output.
@@ -231,7 +240,7 @@ class Blend(NamedParts, NamedOutputs):
             The scores of the heads: R2 for Regression, accuracy for Classification.
         """
         check_is_fitted(self)
-        targets, _ = as_targets(y, "Blend")
+        targets = self._targets_as_in_fit(y)
         check_all_targets(targets, self.heads_, "Blend")
         return self._scores(X, targets, sample_weight)
 
@@ -252,12 +261,53 @@ class Blend(NamedParts, NamedOutputs):
 
     @property
     def classes_(self) -> Any:
-        """The classes of every output that has some, by name; an array if `y` was one."""
+        """The classes of every output that has some, by name; an array or a list if `y` was one."""
         check_is_fitted(self)
         classes = {n: h.classes_ for n, h in self.heads_.items() if isinstance(h, ClassHead)}
         if not classes:
             raise AttributeError("Blend: no output has classes.")
-        return classes[ARRAY_NAME] if self._y_is_array else classes
+        return self._one_or_list(classes) if self._own_names else classes
+
+    def _divide(self, y: Any) -> tuple[Targets, bool, list[str] | None]:
+        """Return `y` by name, whether it is an array, and the names of an array of classes."""
+        targets, is_array = as_targets(y, "Blend")
+        named = {name for _, one in self.estimators for name in _named_heads(one)}
+        if not is_array or ARRAY_NAME in named:
+            return targets, is_array, None
+        array = targets[ARRAY_NAME]
+        if not (is_matrix_of_classes(array) or names_columns(named, array)):
+            return targets, is_array, None
+        targets = class_targets(array, None, "Blend", heads=named)
+        return targets, is_array, list(targets)
+
+    def _targets_as_in_fit(self, y: Any) -> Targets:
+        """Return `y` by name, an array of classes divided as in `fit`."""
+        targets, is_array = as_targets(y, "Blend")
+        if is_array and self._columns is not None:
+            return class_targets(targets[ARRAY_NAME], self._columns, "Blend")
+        return targets
+
+    def _needed_outputs(self) -> list[str]:
+        """Return the main output, if there is one."""
+        main = getattr(find_net(self.estimators_[0])[0], "main_output", None)
+        return [] if main is None else [main]
+
+    def _predict_held_out(self, X: ArrayLike) -> dict[str, Array]:
+        """Return the probabilities of training rows by members that held them out, else NaN."""
+        held = [_held_out(one, X) for one in self.estimators_]
+        return {
+            name: np.add.reduce(
+                [
+                    weight * as_columns(part[name])
+                    for weight, part in zip(self.weights_[name].values(), held, strict=True)
+                    if weight > 0
+                ]
+            )
+            for name in self._with_classes()
+        }
+
+    def _with_classes(self, names: Collection[str] | None = None) -> list[str]:
+        return [n for n, head in self._heads(names).items() if isinstance(head, ClassHead)]
 
     def _check_estimators(self) -> None:
         names = [entry[0] for entry in self._complete_entries()]
@@ -284,8 +334,7 @@ class Blend(NamedParts, NamedOutputs):
     def _predict_proba(
         self, X: ArrayLike, names: Collection[str] | None = None
     ) -> dict[str, Array]:
-        heads = self._heads(names)
-        return self._mean(X, [n for n in heads if isinstance(heads[n], ClassHead)], proba=True)
+        return self._mean(X, self._with_classes(names), proba=True)
 
     def _scores(
         self,
@@ -315,8 +364,14 @@ class Blend(NamedParts, NamedOutputs):
             for name in names
         }
 
-    def _like_y(self, outputs: dict[str, Array]) -> Any:
-        return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)
+    def _like_y(self, predicted: dict[str, Array]) -> Any:
+        if self._own_names is None:
+            return Targets(predicted)
+        one = self._own_names == [ARRAY_NAME]
+        return predicted[ARRAY_NAME] if one else join_columns(predicted.values())
+
+    def _one_or_list(self, values: dict[str, Array]) -> Any:
+        return values[ARRAY_NAME] if self._own_names == [ARRAY_NAME] else list(values.values())
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimators_")
@@ -332,6 +387,12 @@ def _fit(estimator: Any, X: ArrayLike, y: Targets, given: dict[str, Any]) -> Any
     """Fit an estimator, or a Pipeline whose last step gets what is given besides."""
     prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
     return estimator.fit(X, y, **{prefix + k: v for k, v in given.items() if v is not None})
+
+
+def _named_heads(estimator: Any) -> list[str]:
+    """Return the outputs that the parameters of an estimator, or of a Pipeline's end, name."""
+    net = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    return list(getattr(net, "heads", None) or {})
 
 
 def _held_out(fitted: Any, X: ArrayLike) -> dict[str, Array]:

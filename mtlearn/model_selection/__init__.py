@@ -12,6 +12,7 @@ from mtlearn.model_selection._tools import (
     learning_curve,
     train_test_split,
 )
+from mtlearn.model_selection._tuned_thresholds import TunedThresholdsCV
 
 __all__ = [
     "GridSearchCV",
@@ -19,6 +20,7 @@ __all__ = [
     "RandomizedSearchCV",
     "StackedGridSearchCV",
     "StratifyOn",
+    "TunedThresholdsCV",
     "cross_val_predict",
     "cross_val_score",
     "cross_validate",

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import DataConversionWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
-from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mtlearn import MultiOutputNet, OutputView, Targets
 from mtlearn.ensemble import Blend
-from mtlearn.heads import Classification, MultiLabel, Regression
+from mtlearn.heads import Classification, MultiLabel, Quantile, Regression
 from mtlearn.inspection import ArchitectureDisplay
 from mtlearn.trunks import MLP
 
@@ -205,3 +206,103 @@ def test_a_blend_of_blends_and_the_picture_of_one_are_refused():
         Blend([("a", inner)]).fit(X, Y)
     with pytest.raises(TypeError, match="ArchitectureDisplay: `estimator` must be a fitted"):
         ArchitectureDisplay.from_estimator(inner.fit(X, Y))
+
+
+WORDS = np.array(["low", "mid", "high"])[Y["kind"]]
+NUMBERS = np.digitize(X[:, 1], [0.0]) + 4
+COLUMNS = {
+    "numbers": np.column_stack([Y["kind"], NUMBERS]),
+    "words": np.column_stack([WORDS, np.where(NUMBERS > 4, "yes", "no")]),
+    "mixed": np.column_stack([WORDS.astype(object), NUMBERS.astype(object)]),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_a_matrix_of_classes_is_learned_as_the_same_columns_by_name(kind):
+    y = COLUMNS[kind]
+    blend, named = make(max_epochs=5).fit(X, y), make(max_epochs=5)
+    named.fit(X, {"y0": y[:, 0], "y1": y[:, 1]})
+    assert blend.output_names_ == ["y0", "y1"]
+    predicted, chances = blend.predict(X), blend.predict_proba(X)
+    assert predicted.dtype.kind == y.dtype.kind
+    assert predicted.shape == y.shape
+    for j, name in enumerate(("y0", "y1")):
+        assert set(predicted[:, j].tolist()) <= set(y[:, j].tolist())
+        np.testing.assert_array_equal(predicted[:, j], named.predict(X)[name])
+        np.testing.assert_array_equal(chances[j], named.predict_proba(X)[name])
+        np.testing.assert_array_equal(blend.classes_[j], np.unique(y[:, j]))
+    each = (predicted == y).mean(axis=0)
+    assert blend.score(X, y) == pytest.approx(each.mean())
+    assert blend.scores(X, y) == pytest.approx({"y0": each[0], "y1": each[1]})
+    assert blend.predict(X, outputs=["y1"]).shape == (N, 1)
+    np.testing.assert_array_equal(blend.output("y1").predict(X), predicted[:, 1])
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_tools_of_scikit_learn_take_a_matrix_of_classes(kind):
+    y, blend = COLUMNS[kind], make(max_epochs=5)
+    assert np.isfinite(cross_val_score(blend, X, y, cv=2)).all()
+    chances = cross_val_predict(blend, X, y, cv=2, method="predict_proba")
+    assert [part.shape for part in chances] == [(N, 3), (N, 2)]
+    np.testing.assert_allclose([part.sum(axis=1) for part in chances], 1.0)
+    assert cross_val_predict(blend, X, y, cv=2).shape == (N, 2)
+    grid = {"plain__learning_rate": [1e-4, 0.1], "squares__multioutputnet__max_epochs": [1]}
+    search = GridSearchCV(blend, grid, cv=2).fit(X, y)
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
+    assert pickle.loads(pickle.dumps(search)).predict(X).tolist() == search.predict(X).tolist()
+
+
+def test_missing_labels_of_a_matrix_of_classes_are_ignored_when_asked():
+    y = COLUMNS["mixed"].copy()
+    y[:30, 0], y[20:40, 1] = None, np.nan
+    with pytest.raises(ValueError, match=r"output 'y0'.*missing_targets='ignore'"):
+        make(max_epochs=2).fit(X, y)
+    blend = make(max_epochs=5, missing_targets="ignore").fit(X, y)
+    assert [classes.tolist() for classes in blend.classes_] == [["high", "low", "mid"], [4, 5]]
+    predicted = blend.predict(X)
+    each = [np.mean(predicted[30:, 0] == y[30:, 0])]
+    known = np.r_[0:20, 40:N]
+    each.append(np.mean(predicted[known, 1] == y[known, 1]))
+    assert blend.score(X, y) == pytest.approx(np.mean(each))
+
+
+def test_heads_for_all_columns_make_classes_of_zeros_and_ones_and_of_floats_with_gaps():
+    heads = {"y0": Classification(), "y1": Classification()}
+    tags = Blend([("a", net(heads=heads, max_epochs=2))]).fit(X, Y["tags"])
+    assert tags.output_names_ == ["y0", "y1"]
+    assert [part.shape for part in tags.predict_proba(X)] == [(N, 2), (N, 2)]
+    gaps = COLUMNS["numbers"].astype(float)
+    gaps[:5, 0] = np.nan
+    blend = Blend([("a", net(heads=heads, max_epochs=2, missing_targets="ignore"))]).fit(X, gaps)
+    assert [classes.tolist() for classes in blend.classes_] == [[0.0, 1.0, 2.0], [4.0, 5.0]]
+    assert np.isfinite(blend.score(X, gaps))
+
+
+def test_one_column_of_classes_is_a_vector():
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        blend = Blend([("a", net(max_epochs=2))]).fit(X, WORDS[:, None])
+    assert blend.predict(X).shape == (N,)
+    assert blend.predict_proba(X).shape == (N, 3)
+    assert blend.score(X, WORDS) == np.mean(blend.predict(X) == WORDS)
+    assert Blend([("a", net(max_epochs=2))]).fit(X, Y["tags"][:, :1]).predict(X).shape == (N, 1)
+
+
+def test_the_main_output_may_be_a_column():
+    y = COLUMNS["words"]
+    blend = make(max_epochs=5, main_output="y1").fit(X, y)
+    assert blend.score(X, y) == np.mean(blend.predict(X)[:, 1] == y[:, 1])
+
+
+def test_a_matrix_must_have_the_columns_of_fit():
+    blend = make(max_epochs=1).fit(X, COLUMNS["words"])
+    with pytest.raises(
+        ValueError, match=r"Blend: `y` must have 2 columns, as in fit\. Got the shape"
+    ):
+        blend.score(X, np.column_stack([WORDS, WORDS, WORDS]))
+
+
+def test_an_array_with_several_heads_has_predictions_by_name():
+    heads = {"y": Regression(), "range": Quantile([0.1, 0.9], target="y")}
+    blend = Blend([("a", net(heads=heads, max_epochs=2))]).fit(X, Y["line"])
+    assert list(blend.predict(X)) == ["y", "range"]
+    assert set(blend.scores(X, Y["line"])) == {"y", "range"}

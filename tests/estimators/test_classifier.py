@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier, Targets
 from mtlearn.heads import Classification, MultiLabel, Regression
@@ -210,3 +211,54 @@ def test_class_weight_beside_a_head_is_refused():
     )
     with pytest.raises(ValueError, match="`class_weight` must be None where `heads` has 'y'"):
         net.fit(X, X[:, 0] > 0)
+
+
+WORDS = np.column_stack([np.array(["low", "mid", "high"])[THREE], TWO])
+MIXED = np.column_stack([WORDS[:, 0].astype(object), TAGS[:, 1].astype(object)])
+
+
+@pytest.mark.parametrize("y", [COLUMNS, WORDS, MIXED], ids=["numbers", "words", "mixed"])
+def test_columns_keep_the_type_of_their_labels(y):
+    net, named = make_net().fit(X, y), MultiOutputNet(MLP((8,)), max_epochs=10, random_state=0)
+    named.fit(X, {"y0": y[:, 0], "y1": y[:, 1]})
+    predicted = net.predict(X)
+    assert predicted.dtype.kind == y.dtype.kind
+    for j in range(2):
+        np.testing.assert_array_equal(predicted[:, j], named.predict(X)[f"y{j}"])
+        np.testing.assert_array_equal(net.predict_proba(X)[j], named.predict_proba(X)[f"y{j}"])
+        assert {type(label) for label in predicted[:, j].tolist()} == {type(y[:, j].tolist()[0])}
+
+
+@pytest.mark.parametrize("y", [COLUMNS, WORDS, MIXED], ids=["numbers", "words", "mixed"])
+def test_tools_of_scikit_learn_take_columns_of_classes(y):
+    cv = KFold(2)  # of a number, scikit-learn sorts all labels, words and numbers alike
+    assert np.isfinite(cross_val_score(make_net(), X, y, cv=cv)).all()
+    chances = cross_val_predict(make_net(), X, y, cv=cv, method="predict_proba")
+    assert [part.shape for part in chances] == [(N, 3), (N, 2)]
+    search = GridSearchCV(make_net(), {"learning_rate": [1e-4, 0.1]}, cv=cv).fit(X, y)
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
+
+
+def test_booleans_beside_numbers_stay_booleans():
+    y = np.column_stack([THREE.astype(object), (TWO == "yes").astype(object)])
+    predicted = make_net().fit(X, y).predict(X)
+    assert {type(label) for label in predicted[:, 1]} <= {bool, np.bool_}
+
+
+def test_lists_keep_numbers_and_missing_labels_beside_words():
+    words = [None if i < 5 else label for i, label in enumerate(WORDS[:, 0].tolist())]
+    net = make_net(missing_targets="ignore").fit(X, [word or np.nan for word in words])
+    assert net.classes_.tolist() == ["high", "low", "mid"]
+    rows = [[word, int(tag)] for word, tag in zip(words, TAGS[:, 1], strict=True)]
+    columns = make_net(missing_targets="ignore").fit(X, rows)
+    assert [classes.tolist() for classes in columns.classes_] == [["high", "low", "mid"], [0, 1]]
+
+
+def test_heads_for_all_columns_make_classes_of_zeros_and_ones():
+    heads = {f"y{j}": Classification() for j in range(3)}
+    net = make_net(heads=heads).fit(X, TAGS)
+    assert [part.shape for part in net.predict_proba(X)] == [(N, 2)] * 3
+    two = np.column_stack([TWO, np.where(TAGS[:, 0] == 1, "x", "z")])
+    heads.pop("y2")
+    chances = cross_val_predict(make_net(heads=heads), X, two, cv=2, method="predict_proba")
+    assert [part.shape for part in chances] == [(N, 2)] * 2
