@@ -32,8 +32,8 @@ class PiecewiseLinear(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     n_bins : int, default=8
-        The number of bins of a column, at most, with about as many rows in each. A column with no
-        more than ``n_bins + 1`` different values has its edges at these; so a column of 0 and 1
+        The number of bins of a column, at most, with about as many rows in each; but a value that
+        more rows have, such as 0, takes the place of one bin only. A column with no more than ``n_bins + 1`` different values has its edges at these; so a column of 0 and 1
         stays one column. Edges that coincide are one, as do those that only rounding tells apart.
     center : bool, default=True
         Whether the mean of each component over the training rows is subtracted.
@@ -63,12 +63,13 @@ class PiecewiseLinear(TransformerMixin, BaseEstimator):
 
     A constant column becomes one column of zeros, so that there is a component for every column.
     An edge is a value of the column: the first in ascending order up to which at least t / `n_bins`
-    of the rows' weight lies, "inverted_cdf" in ``numpy.quantile``.
+    of the rows' weight lies, "inverted_cdf" in ``numpy.quantile``. A value counts for one bin's share
+    of the weight at most: in a column that is 0 in nine rows of ten, the others have bins too.
 
     References
     ----------
     Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning", 2022, their
-    quantile-based bins; they do not centre.
+    quantile-based bins; they do not centre, and let a frequent value take several quantiles.
 
     Examples
     --------
@@ -249,12 +250,21 @@ def _find_edges(values: Array, weight: Floats | None, n_bins: int) -> Floats:
     """Return the different values if they are few, else quantiles, in ascending order."""
     edges, position = np.unique(values, return_inverse=True)
     if len(edges) > n_bins + 1:
-        shares = np.cumsum(np.bincount(position, weights=weight))
+        shares = np.cumsum(_capped(np.bincount(position, weights=weight), n_bins))
         inner = np.searchsorted(shares / shares[-1], np.arange(1, n_bins) / n_bins - TIE)
         edges = edges[np.unique([0, *inner, len(edges) - 1])]
     rounding = np.finfo(edges.dtype).eps * np.maximum(np.abs(edges[1:]), np.abs(edges[:-1]))
     edges = edges.astype(np.float64)
     return edges[np.append(True, np.diff(edges) > RESOLUTION * rounding)]
+
+
+def _capped(weights: Array, n_bins: int) -> Floats:
+    """Return weights of which none is more than one bin's share of their sum; the others stay."""
+    falling = np.sort(weights)[::-1]
+    rest = np.cumsum(falling[::-1])[::-1]
+    shares = rest[:n_bins] / np.arange(n_bins, 0, -1)  # of a bin, if so many values have their own
+    n_own = np.argmax(falling[:n_bins] <= shares)
+    return np.minimum(weights, shares[n_own])
 
 
 def _n_components(edges: Floats) -> int:

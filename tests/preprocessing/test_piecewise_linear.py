@@ -148,11 +148,21 @@ def test_a_column_of_zeros_and_ones_stays_as_it_is():
     np.testing.assert_array_equal(PiecewiseLinear(center=False).fit_transform(flags), flags)
 
 
-def test_ties_leave_fewer_bins():
+def test_a_frequent_value_takes_the_place_of_one_bin_only():
     values = np.array([0.0] * 70 + list(range(1, 31)))[:, None]
     encoder = PiecewiseLinear(n_bins=10, center=False).fit(values)
-    assert [edges.tolist() for edges in encoder.bin_edges_] == [[0, 10, 20, 30]]
-    assert np.isfinite(encoder.transform(values)).all()
+    assert [edges.tolist() for edges in encoder.bin_edges_] == [
+        [0, 4, 7, 10, 14, 17, 20, 24, 27, 30]
+    ]
+
+
+def test_frequent_values_count_as_if_they_were_a_bin_s_share_of_the_rows():
+    light = np.random.default_rng(0).normal(size=6000)
+    values = np.concatenate([light, np.full(2000, 0.5), np.full(50_000, -0.3)])
+    edges = PiecewiseLinear(n_bins=8).fit(values[:, None]).bin_edges_[0]
+    as_if = np.concatenate([light, np.full(1000, 0.5), np.full(1000, -0.3)])
+    expected = np.quantile(as_if, np.arange(9) / 8, method="inverted_cdf")
+    np.testing.assert_array_equal(edges, expected)
 
 
 @pytest.mark.parametrize("center", [True, False])
