@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import log2
-from numbers import Integral
+from numbers import Integral, Number
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,14 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from mtlearn._arrays import column_types, is_frame
+from mtlearn._arrays import column_names, column_types, is_frame, missing_mask, series_to_numpy
 from mtlearn._random import part_seed
-from mtlearn._typing import LossWeights, RandomState
+from mtlearn._typing import Array, LossWeights, RandomState
 from mtlearn.ensemble._blend import Blend
 from mtlearn.estimators import MultiOutputNet
+from mtlearn.estimators._inputs import refuse_dates
 from mtlearn.heads import Head
 from mtlearn.preprocessing import PiecewiseLinear, SmoothClip
 from mtlearn.trunks import MLP
@@ -76,9 +77,11 @@ def tabular_net(
     -----
     With n rows, a step takes the power of two nearest to n / 12, from 16 to 256. Columns are
     numbers by their type; all others, texts and booleans too, are categories, of which each column
-    keeps the 50 most frequent. An array has numbers only. More than 80 columns of numbers get no
+    keeps the 50 most frequent, a missing one among them. Dates are refused. An array has numbers
+    only. More than 80 columns of numbers get no
     bins: members of both Pipelines then differ in what they draw. The learning rate falls from
-    0.004 along a cosine of 100 epochs, of which the best is chosen.
+    0.004 along a cosine of 100 epochs. Of these the last one counts whose loss on the rows held out
+    is within 5 % of the least, and 25 more are tried: where that loss is flat, later is better.
 
     References
     ----------
@@ -111,7 +114,8 @@ def tabular_net(
         max_epochs=100,
         early_stopping=True,
         validation_fraction=0.25,
-        n_iter_no_change=15,
+        n_iter_no_change=25,
+        early_stopping_tol=0.05,
         refit=not fast,
         n_members=4,
         dtype="float32",
@@ -120,9 +124,11 @@ def tabular_net(
     other = clone(net)
     if isinstance(random_state, Integral):
         other.set_params(random_state=part_seed(int(random_state), "bins") % 2**31)
-    categories = OneHotEncoder(
+    codes = OneHotEncoder(
         handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False
     )
+    labels = FunctionTransformer(as_labels, feature_names_out="one-to-one")
+    categories = Pipeline([("labels", labels), ("codes", codes)])
     columns = [
         ("numbers", _numbers(), number_columns),
         ("categories", categories, category_columns),
@@ -157,7 +163,16 @@ def rows_per_step(n_rows: int) -> int:
 def number_columns(X: Any) -> list[Any]:
     """Return the columns of a table that hold numbers, by name or position."""
     if not is_frame(X):
-        return list(range(np.shape(X)[1]))
+        if hasattr(X, "tocsr"):
+            raise TypeError("tabular_net: `X` is sparse; pass X.toarray().")
+        shape = np.shape(X)
+        if len(shape) != 2:
+            raise ValueError(
+                f"tabular_net: `X` must be a table, of shape (n_samples, n_features). Got the "
+                f"shape {shape}."
+            )
+        return list(range(shape[1]))
+    refuse_dates(X, "tabular_net")
     return [name for name, dtype in column_types(X) if _is_number(dtype)]
 
 
@@ -172,6 +187,27 @@ def category_columns(X: Any) -> list[Any]:
     if not is_frame(X):
         return []
     return [name for name, dtype in column_types(X) if not _is_number(dtype)]
+
+
+def as_labels(X: Any) -> Array:
+    """Return categories as texts, and None where there is none: equal ones whatever their type.
+
+    A column of texts that are all missing is read as one of floats, and integers beside missing
+    ones as floats, or not, so that the type of new rows says little.
+    """
+    columns = [series_to_numpy(X[name]) for name in column_names(X)]
+    return np.column_stack([_as_texts(column) for column in columns])
+
+
+def _as_texts(values: Array) -> Array:
+    missing = missing_mask(values)
+    texts = np.full(len(values), None, dtype=object)
+    texts[~missing] = [_as_text(value) for value in values[~missing]]
+    return texts
+
+
+def _as_text(value: Any) -> str:
+    return str(float(value) if isinstance(value, bool | np.bool_ | Number) else value)
 
 
 def _is_number(dtype: Any) -> bool:

@@ -47,8 +47,14 @@ class MemberFold:
             return
         pool = np.flatnonzero(~missing_mask(y)) if y.ndim == 1 else np.arange(len(X))
         n_folds = min(max(self.n_members, round(1 / float(splitter))), len(pool))
-        folds = _make_folds(y[pool], n_folds, self.seed)
-        held = pool[list(folds.split(pool, y[pool]))[self.member % n_folds][1]]
+        if n_folds < 2:
+            raise ValueError(
+                f"early stopping needs at least 2 rows with labels. Got {len(pool)}; pass "
+                f"early_stopping=False, or X_val and y_val."
+            )
+        folds = [held for _, held in _make_folds(y[pool], n_folds, self.seed).split(pool, y[pool])]
+        size = min(map(len, folds))  # members of one size are trained side by side
+        held = pool[folds[self.member % n_folds][:size]]
         yield np.setdiff1d(np.arange(len(X)), held), held
 
 

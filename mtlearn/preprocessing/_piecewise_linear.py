@@ -33,8 +33,9 @@ class PiecewiseLinear(TransformerMixin, BaseEstimator):
     ----------
     n_bins : int, default=8
         The number of bins of a column, at most, with about as many rows in each; but a value that
-        more rows have, such as 0, takes the place of one bin only. A column with no more than ``n_bins + 1`` different values has its edges at these; so a column of 0 and 1
-        stays one column. Edges that coincide are one, as do those that only rounding tells apart.
+        more rows have, such as 0, takes the place of one bin only. A column with no more than
+        ``n_bins + 1`` different values has its edges at these; so a column of 0 and 1 stays one
+        column. Edges that coincide are one, as do those that only rounding tells apart.
     center : bool, default=True
         Whether the mean of each component over the training rows is subtracted.
 
@@ -63,8 +64,8 @@ class PiecewiseLinear(TransformerMixin, BaseEstimator):
 
     A constant column becomes one column of zeros, so that there is a component for every column.
     An edge is a value of the column: the first in ascending order up to which at least t / `n_bins`
-    of the rows' weight lies, "inverted_cdf" in ``numpy.quantile``. A value counts for one bin's share
-    of the weight at most: in a column that is 0 in nine rows of ten, the others have bins too.
+    of the rows' weight lies, "inverted_cdf" in ``numpy.quantile``. A value counts for one bin's
+    share of the weight at most: in a column that is 0 in nine rows of ten, the rest has bins too.
 
     References
     ----------
