@@ -3,10 +3,14 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import log, pi
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from mtlearn.heads._gaussian import ONE, GaussianLoss
+from mtlearn.heads._quantile import PinballLoss
 
 __all__ = ["AnyLoss", "LossFormula", "loss_kind", "make_loss_formula"]
 
@@ -29,7 +33,11 @@ class LossFormula(ABC):
     ----------
     raw_per_label : int
         How many raw values belong to a label.
+    settings : tuple
+        What formulas of models side by side must have in common.
     """
+
+    settings: tuple[float, ...] = ()
 
     def __init__(self, losses: Sequence[nn.Module]) -> None:
         self.loss: Any = losses[0]
@@ -175,6 +183,79 @@ class CrossEntropy(LossFormula):
         return values if self.raw_per_label > FEW_CLASSES else values.movedim(0, -1)
 
 
+class Pinball(LossFormula):
+    r"""Pinball losses of values that rise: the first raw value, then softpluses on top of it.
+
+    The gradient of a value :math:`v_j` is :math:`(1[t < v_j] - q_j) / m`; a raw value moves its own
+    value and all that are above, by the slope of its softplus.
+    """
+
+    def __init__(self, losses: Sequence[Any]) -> None:
+        super().__init__(losses)
+        self._quantiles: Tensor = self.loss.quantiles
+        self.raw_per_label = len(self._quantiles)
+        self.settings = tuple(self._quantiles.tolist())
+        self._start = torch.stack([loss.start for loss in losses])
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return target, weight / self.raw_per_label
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        target, share = prepared
+        parts = self._parts(raw, target)
+        above = (target.unsqueeze(-1) < self._values(parts)).to(raw)
+        slope = (above - self._quantiles.to(raw)) * share.unsqueeze(-1)
+        slope = slope.flip(-1).cumsum(-1).flip(-1)
+        slope[..., 1:] *= torch.sigmoid(parts[..., 1:])
+        out.copy_(slope.view(out.shape))
+
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        error = target.unsqueeze(-1) - self._values(self._parts(raw, target))
+        quantiles = self._quantiles.to(raw)
+        return torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
+
+    def stacked(self, formulas: Sequence[Any]) -> Self:
+        both = copy.copy(self)
+        both._start = torch.stack([formula._start for formula in formulas]).unsqueeze(1)
+        return both
+
+    def _parts(self, raw: Tensor, target: Tensor) -> Tensor:
+        return raw.reshape(*target.shape, self.raw_per_label) + self._start.to(raw)
+
+    def _values(self, parts: Tensor) -> Tensor:
+        rises = nn.functional.softplus(parts[..., 1:])
+        return torch.cat([parts[..., :1], rises], -1).cumsum(-1)
+
+
+class GaussianLikelihood(LossFormula):
+    """Negative log-likelihoods of a mean and, behind a softplus, a standard deviation."""
+
+    def __init__(self, losses: Sequence[Any]) -> None:
+        super().__init__(losses)
+        self.raw_per_label = 2
+        self.settings = (self.loss.min_std,)
+
+    def prepare(self, target: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        return target, weight
+
+    def gradient(self, raw: Tensor, out: Tensor, *prepared: Tensor) -> None:
+        target, weight = prepared
+        mean, spread = self._parts(raw, target)
+        std = self.loss.min_std + nn.functional.softplus(spread)
+        error, share = (mean - target) / std, weight / std
+        slopes = error * share, (1 - error.square()) * share * torch.sigmoid(spread)
+        out.copy_(torch.stack(slopes, -1).view(out.shape))
+
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        mean, spread = self._parts(raw, target)
+        std = self.loss.min_std + nn.functional.softplus(spread)
+        return 0.5 * log(2 * pi) + std.log() + 0.5 * ((target - mean) / std).square()
+
+    def _parts(self, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        mean, spread = raw.reshape(*target.shape, 2).unbind(-1)
+        return mean, spread + ONE
+
+
 class AnyLoss(LossFormula):
     """The loss of one output, left to autograd; it is computed once for each batch.
 
@@ -215,11 +296,17 @@ FORMULAS: dict[type[nn.Module], type[LossFormula]] = {
     nn.HuberLoss: Huber,
     nn.L1Loss: AbsoluteError,
     nn.MSELoss: SquaredError,
+    PinballLoss: Pinball,
+    GaussianLoss: GaussianLikelihood,
 }
 
 
 def loss_kind(loss: nn.Module, n_raw: int) -> tuple[Any, ...] | None:
     """Return what losses have in common that one formula computes; None for one without."""
+    if type(loss) is PinballLoss:
+        return (type(loss).__name__, *loss.quantiles.tolist())
+    if type(loss) is GaussianLoss:
+        return type(loss).__name__, loss.min_std
     if getattr(loss, "reduction", None) != "none":
         return None
     name = type(loss).__name__

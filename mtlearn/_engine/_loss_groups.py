@@ -48,7 +48,16 @@ class LossGroup:
         delta = getattr(self.formula.loss, "delta", None)
         weighted = getattr(self.formula.loss, "pos_weight", None) is not None
         columns = self.columns.start, self.columns.stop
-        return type(self.formula), delta, weighted, *self.names, *self.widths, self.block, columns
+        return (
+            self.formula.settings,
+            type(self.formula),
+            delta,
+            weighted,
+            *self.names,
+            *self.widths,
+            self.block,
+            columns,
+        )
 
     def pack(self, data: TrainingData) -> Labels | None:
         """Return the labels of all outputs as one matrix; None if there are none."""
