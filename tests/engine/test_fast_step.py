@@ -7,7 +7,14 @@ from skorch.callbacks import Callback, GradientNormClipping
 from torch import nn
 
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
-from mtlearn.heads import Classification, MultiLabel, Regression, infer_head
+from mtlearn.heads import (
+    Classification,
+    Gaussian,
+    MultiLabel,
+    Quantile,
+    Regression,
+    infer_head,
+)
 from mtlearn.trunks import MLP
 
 N = 83
@@ -106,6 +113,8 @@ SETTINGS = {
             "tags": MultiLabel(pos_weight=2.0),
         }
     },
+    "quantiles": {"heads": {"price": Quantile([0.1, 0.5, 0.9])}},
+    "normal distribution": {"heads": {"price": Gaussian()}},
     "own loss": {"heads": {"price": Regression(Quartic()), "pair": Regression(Quartic())}},
     "own trunk": {
         "trunk": TwoTaps,

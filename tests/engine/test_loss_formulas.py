@@ -1,10 +1,13 @@
 """Formulas of losses give the gradients of autograd."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch import nn
 
 from mtlearn._engine._loss_formulas import AnyLoss, loss_kind, make_loss_formula
+from mtlearn.heads import Gaussian, Quantile
 
 N, COLUMNS = 7, 3
 FLOATS = {
@@ -42,6 +45,40 @@ def test_gradients_of_numbers_are_those_of_autograd(name):
         out, torch.autograd.grad(expected, raw, weight)[0], rtol=1e-12, atol=0
     )
     torch.testing.assert_close(formula.label_losses(raw.detach(), target), expected.detach())
+
+
+SEVERAL_RAW = {
+    "quantiles": (Quantile([0.1, 0.4, 0.9]), 3),
+    "one quantile": (Quantile(0.3), 1),
+    "gaussian": (Gaussian(), 2),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL_RAW)
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_gradients_of_numbers_with_several_raw_values_are_those_of_autograd(name, n_outputs):
+    head, n_raw = SEVERAL_RAW[name]
+    losses = []
+    for i in range(n_outputs):  # of which each begins at quantiles of its own
+        fitted = clone(head).fit(draw(50, seed=i).numpy() * (i + 1), np.ones(50), normalize=True)
+        losses.append(fitted.build_loss().double())
+    raw = (3 * draw(N, n_outputs * n_raw)).requires_grad_()
+    target, weight = draw(N, n_outputs, seed=1), weights(N, n_outputs)
+    parts = raw.view(N, n_outputs, n_raw)
+    expected = torch.stack(
+        [
+            loss(parts[:, i] if n_raw > 1 else parts[:, i, 0], target[:, i])
+            for i, loss in enumerate(losses)
+        ],
+        1,
+    )
+    formula = make_loss_formula(losses, [n_raw] * n_outputs)
+    out = torch.full(raw.shape, torch.nan, dtype=torch.float64)
+    formula.gradient(raw.detach(), out, *formula.prepare(target, weight))
+    gradient = torch.autograd.grad(expected, raw, weight)[0]
+    torch.testing.assert_close(out, gradient, rtol=1e-12, atol=1e-14)
+    found = formula.label_losses(raw.detach(), target)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
