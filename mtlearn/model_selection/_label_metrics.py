@@ -8,19 +8,90 @@ import numpy as np
 from mtlearn._typing import Array, Floats, Mask
 from mtlearn._validation import suggest
 
-__all__ = ["LabelMetric", "named_metric"]
+__all__ = ["LabelMetric", "Score", "named_metric"]
 
 # From the labels, those predicted and the weight of each, all of shape (n_samples, n_labels).
-LabelMetric: TypeAlias = Callable[[Mask, Mask, Floats], float]
+Score: TypeAlias = Callable[[Mask, Mask, Floats], float]
+Formula: TypeAlias = Callable[[Array, Array], Array]
 
-FORMULAS: dict[str, Callable[[Array, Array], Array]] = {
+FORMULAS: dict[str, Formula] = {
     "f1": lambda right, wrong: _ratio(2 * right, 2 * right + wrong),
     "jaccard": lambda right, wrong: _ratio(right, right + wrong),
 }
 
 
-def named_metric(name: str, *, is_multilabel: bool, owner: str) -> tuple[LabelMetric, bool]:
-    """Return a metric of scikit-learn's name, and whether it is a mean over labels.
+class LabelMetric:
+    """A score of labels, of those predicted and of the weight of each.
+
+    Parameters
+    ----------
+    score : callable
+        The score of three arrays of shape (n_samples, n_labels).
+    by_column : bool, default=False
+        Whether it is a mean over labels, so that each can be chosen by itself.
+    """
+
+    def __init__(self, score: Score, *, by_column: bool = False) -> None:
+        self.score = score
+        self.by_column = by_column
+
+    def __call__(self, y: Mask, predicted: Mask, weight: Floats) -> float:
+        return self.score(y, predicted, weight)
+
+    def of_label(self, j: int, y: Mask, predicted: Mask, weight: Floats) -> Callable[[Mask], float]:
+        """Return the score by what is predicted for label `j`, while the others stay.
+
+        Of a mean over labels it is the score of that label alone.
+        """
+        part = slice(j, j + 1) if self.by_column else slice(None)
+        trial, own = predicted[:, part].copy(), 0 if self.by_column else j
+
+        def score(column: Mask) -> float:
+            trial[:, own] = column
+            return self.score(y[:, part], trial, weight[:, part])
+
+        return score
+
+
+class _OfCounts(LabelMetric):
+    """A formula of how many labels are right and wrong: of each row and averaged, or of all."""
+
+    def __init__(self, formula: Formula, *, by_row: bool) -> None:
+        super().__init__(self._score)
+        self.formula = formula
+        self.by_row = by_row
+
+    def of_label(self, j: int, y: Mask, predicted: Mask, weight: Floats) -> Callable[[Mask], float]:
+        """Return the score by what is predicted for label `j`, while the others stay."""
+        cells, rows = self._weights(weight)
+        own_y, own_cells = y[:, [j]], cells[:, [j]]
+        cells[:, j] = 0.0
+        others = self._count(y, predicted, cells)
+
+        def score(column: Mask) -> float:
+            return self._mean(others + self._count(own_y, column[:, None], own_cells), rows)
+
+        return score
+
+    def _score(self, y: Mask, predicted: Mask, weight: Floats) -> float:
+        cells, rows = self._weights(weight)
+        return self._mean(self._count(y, predicted, cells), rows)
+
+    def _weights(self, weight: Floats) -> tuple[Floats, Floats]:
+        """Return the weights of labels within what is counted together, and of that."""
+        if self.by_row:
+            return (weight > 0).astype(np.float64), weight.max(axis=1)
+        return weight.copy(), np.ones(())
+
+    def _count(self, y: Mask, predicted: Mask, cells: Floats) -> Array:
+        return _count(y, predicted, cells, axis=1 if self.by_row else None)
+
+    def _mean(self, counts: Array, rows: Floats) -> float:
+        return _mean(self.formula(*counts), rows)
+
+
+def named_metric(name: str, *, is_multilabel: bool, owner: str) -> LabelMetric:
+    """Return a metric of scikit-learn's name.
 
     Of a target of two classes, both are labels for ``"f1_macro"`` and the like, and the second one
     alone for ``"f1"``. A label of weight 0 is left out.
@@ -37,60 +108,58 @@ def named_metric(name: str, *, is_multilabel: bool, owner: str) -> tuple[LabelMe
             f"{owner}: the metric of {what} must be one of {sorted(known)} or a function of labels "
             f"and predictions. Got {name!r}{suggest(name, known)}."
         )
-    return known[name], is_multilabel and name in _means_over_labels()
-
-
-def _means_over_labels() -> list[str]:
-    return [*(f"{name}_macro" for name in FORMULAS), "balanced_accuracy"]
+    return known[name]
 
 
 def _metrics_of_labels() -> dict[str, LabelMetric]:
+    balanced = LabelMetric(_balanced_accuracy, by_column=True)
     averaged = {
         f"{name}_{average}": _averaged(formula, average)
         for name, formula in FORMULAS.items()
         for average in ("macro", "micro", "samples", "weighted")
     }
-    return {**averaged, "accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy}
+    return {**averaged, "accuracy": _accuracy(), "balanced_accuracy": balanced}
 
 
 def _metrics_of_two_classes() -> dict[str, LabelMetric]:
+    balanced = LabelMetric(_balanced_accuracy)
     plain = {name: _averaged(formula, "macro") for name, formula in FORMULAS.items()}
     both = {
         f"{name}_{average}": _of_both(_averaged(formula, average))
         for name, formula in FORMULAS.items()
         for average in ("macro", "micro", "weighted")
     }
-    return {**plain, **both, "accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy}
+    return {**plain, **both, "accuracy": _accuracy(), "balanced_accuracy": balanced}
 
 
-def _averaged(formula: Callable[[Array, Array], Array], average: str) -> LabelMetric:
-    axis = {"micro": None, "samples": 1}.get(average, 0)
+def _averaged(formula: Formula, average: str) -> LabelMetric:
+    if average in ("micro", "samples"):
+        return _OfCounts(formula, by_row=average == "samples")
 
-    def metric(y: Mask, predicted: Mask, weight: Floats) -> float:
-        present = (weight > 0).astype(np.float64) if average == "samples" else weight
-        right = np.asarray(np.sum(present * (y & predicted), axis=axis))
-        wrong = np.asarray(np.sum(present * (y ^ predicted), axis=axis))
-        scores = formula(right, wrong)
-        if average == "weighted":
-            return _mean(scores, np.sum(weight * y, axis=0))
-        if average == "samples":
-            return _mean(scores, weight.max(axis=1))
-        return _mean(scores, np.any(weight > 0, axis=0)) if average == "macro" else float(scores)
+    def score(y: Mask, predicted: Mask, weight: Floats) -> float:
+        scores = formula(*_count(y, predicted, weight, axis=0))
+        is_macro = average == "macro"
+        return _mean(scores, np.any(weight > 0, axis=0) if is_macro else np.sum(weight * y, axis=0))
 
-    return metric
+    return LabelMetric(score, by_column=True)
 
 
 def _of_both(metric: LabelMetric) -> LabelMetric:
     def of_both(y: Mask, predicted: Mask, weight: Floats) -> float:
         return metric(np.hstack([~y, y]), np.hstack([~predicted, predicted]), np.tile(weight, 2))
 
-    return of_both
+    return LabelMetric(of_both)
 
 
-def _accuracy(y: Mask, predicted: Mask, weight: Floats) -> float:
+def _accuracy() -> LabelMetric:
     """Return the share of rows whose observed labels are all right."""
-    right = ((y == predicted) | (weight <= 0)).all(axis=1)
-    return _mean(right, weight.max(axis=1))
+    return _OfCounts(lambda _, wrong: wrong == 0, by_row=True)
+
+
+def _count(y: Mask, predicted: Mask, weight: Floats, axis: int | None) -> Array:
+    """Return the sums of weights of labels found, and of labels missed or predicted wrongly."""
+    cells = y & predicted, y ^ predicted
+    return np.stack([np.sum(weight * part, axis=axis) for part in cells])
 
 
 def _balanced_accuracy(y: Mask, predicted: Mask, weight: Floats) -> float:

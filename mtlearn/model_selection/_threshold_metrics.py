@@ -10,7 +10,7 @@ from mtlearn._arrays import as_columns, homogeneous
 from mtlearn._typing import Array, Floats, Mask
 from mtlearn._validation import check_known
 from mtlearn.heads import ClassHead, Head, MultiLabel
-from mtlearn.model_selection._label_metrics import LabelMetric, named_metric
+from mtlearn.model_selection._label_metrics import LabelMetric, Score, named_metric
 from mtlearn.model_selection._threshold_search import search_thresholds
 
 __all__ = ["Metric", "find_metrics", "tune"]
@@ -61,18 +61,16 @@ def tune(
     y = np.zeros(weight.shape, dtype=bool)
     y[weight > 0] = as_columns(labels)[weight > 0] == (1 if is_multilabel else head.classes_[1])
     if isinstance(metric, str):
-        score, by_column = named_metric(metric, is_multilabel=is_multilabel, owner="scoring")
+        score = named_metric(metric, is_multilabel=is_multilabel, owner="scoring")
     else:
         complete = (weight > 0).all(axis=1)
         y, chances, weight = y[complete], chances[complete], weight[complete]
-        score, by_column = _of_labels(metric, head, homogeneous(labels[complete])), False
+        score = LabelMetric(_of_labels(metric, head, homogeneous(labels[complete])))
     start = head.threshold_ if isinstance(head, MultiLabel) else np.array([0.5])
-    return search_thresholds(
-        y, chances, weight, start, score, n_thresholds=n_thresholds, by_column=by_column
-    )
+    return search_thresholds(y, chances, weight, start, score, n_thresholds=n_thresholds)
 
 
-def _of_labels(metric: Callable[..., float], head: ClassHead, labels: Array) -> LabelMetric:
+def _of_labels(metric: Callable[..., float], head: ClassHead, labels: Array) -> Score:
     """Return a user's metric of labels as one of yes and no."""
     takes_weight = "sample_weight" in inspect.signature(metric).parameters
 

@@ -1,10 +1,9 @@
 """The thresholds of probabilities by which a metric is best."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from mtlearn._typing import Array, Floats, Mask
+from mtlearn.model_selection._label_metrics import LabelMetric
 
 __all__ = ["search_thresholds", "threshold_candidates"]
 
@@ -16,10 +15,9 @@ def search_thresholds(
     chances: Floats,
     weight: Floats,
     start: Floats,
-    metric: Callable[[Mask, Mask, Floats], float],
+    metric: LabelMetric,
     *,
     n_thresholds: int,
-    by_column: bool,
 ) -> tuple[Floats, float]:
     """Return a threshold for each label, and the score that these have.
 
@@ -36,12 +34,10 @@ def search_thresholds(
         The weights of the labels, zero where one is missing.
     start : ndarray of shape (n_labels,)
         The thresholds to begin with; a label that is there always or never keeps its own.
-    metric : callable
+    metric : LabelMetric
         The score of labels, predicted ones and weights.
     n_thresholds : int
         How many candidates a label has at most.
-    by_column : bool
-        Whether the score is a mean over labels, so that each can be chosen by itself.
 
     Returns
     -------
@@ -52,7 +48,6 @@ def search_thresholds(
     """
     thresholds = np.array(start, dtype=np.float64)
     predicted = chances > thresholds
-    best = metric(y, predicted, weight)
     candidates = {
         j: threshold_candidates(y[:, j], chances[:, j], weight[:, j], start[j], n_thresholds)
         for j in range(y.shape[1])
@@ -62,13 +57,9 @@ def search_thresholds(
     while improves:
         improves = False
         for j, values in candidates.items():
-            part = slice(j, j + 1) if by_column else slice(None)
-            trial, own = predicted[:, part].copy(), 0 if by_column else j
-            scores = np.empty(len(values))
-            for i, value in enumerate(values):
-                trial[:, own] = chances[:, j] > value
-                scores[i] = metric(y[:, part], trial, weight[:, part])
-            now = metric(y[:, part], predicted[:, part], weight[:, part])
+            score_of = metric.of_label(j, y, predicted, weight)
+            scores = np.array([score_of(chances[:, j] > value) for value in values])
+            now = score_of(predicted[:, j])
             chosen = _first_best(scores)
             if (
                 np.nan_to_num(scores[chosen], nan=-np.inf)
@@ -76,9 +67,8 @@ def search_thresholds(
             ):
                 thresholds[j] = values[chosen]
                 predicted[:, j] = chances[:, j] > values[chosen]
-                improves = not by_column
-        best = metric(y, predicted, weight)
-    return thresholds, best
+                improves = not metric.by_column
+    return thresholds, metric(y, predicted, weight)
 
 
 def threshold_candidates(

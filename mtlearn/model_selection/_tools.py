@@ -1,13 +1,16 @@
 """scikit-learn's functions of model selection for targets in plain dicts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn import model_selection
+from sklearn.base import is_classifier
 
 from mtlearn._arrays import is_frame
 from mtlearn._sklearn import safe_indexing
 from mtlearn._typing import Array
+from mtlearn.estimators._class_columns import is_matrix_of_classes
 from mtlearn.model_selection._rows import as_inputs, as_rows, rows_in
 from mtlearn.targets import Targets
 
@@ -176,8 +179,9 @@ def cross_val_predict(
 ) -> Any:
     """Predict each row by the estimator that was fitted without it.
 
-    Where `y` has names, so have the predictions. The columns of probabilities are then those of
-    all classes that a fit has seen, with 0 where a fold's own fit has not seen a class.
+    Where `y` has names, so have the predictions. The columns of probabilities, also those of a
+    matrix of classes, are then those of all classes that a fit has seen, with 0 where a fold's own
+    fit has not seen a class.
 
     Parameters
     ----------
@@ -198,13 +202,21 @@ def cross_val_predict(
 
     Returns
     -------
-    Targets or ndarray
-        The predictions, in the order of the rows.
+    Targets, ndarray or list of ndarray
+        The predictions, in the order of the rows; a list of one array per column for the
+        probabilities of a matrix of classes.
 
     Raises
     ------
     ValueError
         If the test parts of `cv` are no partition of the rows.
+
+    Notes
+    -----
+    For probabilities, :func:`sklearn.model_selection.cross_val_predict` puts numbers in the place
+    of the classes of an array. A matrix of two classes in each column is then one of 0 and 1,
+    which :class:`~mtlearn.MultiOutputNetClassifier` learns as one output of labels: the result is
+    one array of shape (n_samples, n_columns). Here the classes stay what they are.
 
     Examples
     --------
@@ -217,9 +229,11 @@ def cross_val_predict(
     >>> cross_val_predict(net, X, y, cv=3, method="predict_proba")["kind"].shape
     (60, 2)
     """
-    X = as_inputs(X)
-    y = Targets.from_frame(y) if method == "predict_proba" and is_frame(y) else as_rows(y)
-    if method != "predict_proba" or not isinstance(y, Targets):
+    X, y = as_inputs(X), as_rows(y)
+    is_proba = method == "predict_proba"
+    if is_proba and is_frame(y) and not is_classifier(estimator):
+        y = Targets.from_frame(y)
+    if not (is_proba and (isinstance(y, Targets) or _is_matrix_of_classes(y))):
         return model_selection.cross_val_predict(
             estimator, X, y, method=method, params=rows_in(params), cv=cv, **options
         )
@@ -245,27 +259,40 @@ def cross_val_predict(
     parts = [
         net.predict_proba(safe_indexing(X, test)) for net, test in zip(fitted, tests, strict=True)
     ]
-    return _join(parts, [net.classes_ for net in fitted], tested)
+    classes = [net.classes_ for net in fitted]
+    if isinstance(parts[0], Targets):
+        return Targets(
+            {
+                name: _join(
+                    [part[name] for part in parts], [fold[name] for fold in classes], tested
+                )
+                for name in parts[0]
+            }
+        )
+    if isinstance(parts[0], list):
+        columns = zip(zip(*parts, strict=True), zip(*classes, strict=True), strict=True)
+        return [_join(column, known, tested) for column, known in columns]
+    return _join(parts, classes, tested)
+
+
+def _is_matrix_of_classes(y: Any) -> bool:
+    return is_matrix_of_classes(y if isinstance(y, np.ndarray) else np.asarray(y, dtype=object))
 
 
 def _no_score(_estimator: Any, _X: Any, _y: Any) -> float:
     return 0.0
 
 
-def _join(parts: list[Targets], classes: list[dict[str, Array]], tested: Array) -> Targets:
+def _join(parts: Sequence[Array], known: Sequence[Array], tested: Array) -> Array:
     """Return the probabilities of all folds, in the order of the rows, for the classes of all."""
-    joined: dict[str, Array] = {}
-    for name in parts[0]:
-        known = [fold[name] for fold in classes]
-        same = all(np.array_equal(known[0], other) for other in known)
-        columns = known[0] if same else np.unique(np.concatenate(known))
-        position = {label: j for j, label in enumerate(columns.tolist())}
-        first = parts[0][name]
-        joined[name] = np.zeros((len(tested), len(columns)), dtype=first.dtype)
-        start = 0
-        for part, labels in zip(parts, known, strict=True):
-            rows = tested[start : start + len(part)]
-            chosen = np.array([position[label] for label in labels.tolist()])
-            joined[name][rows[:, None], chosen] = part[name]
-            start += len(part)
-    return Targets(joined)
+    same = all(np.array_equal(known[0], other) for other in known)
+    columns = known[0] if same else np.unique(np.concatenate(known))
+    position = {label: j for j, label in enumerate(columns.tolist())}
+    joined = np.zeros((len(tested), len(columns)), dtype=parts[0].dtype)
+    start = 0
+    for part, labels in zip(parts, known, strict=True):
+        rows = tested[start : start + len(part)]
+        chosen = np.array([position[label] for label in labels.tolist()])
+        joined[rows[:, None], chosen] = part
+        start += len(part)
+    return joined

@@ -7,10 +7,16 @@ import sklearn
 from sklearn import model_selection as sk
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mtlearn import MultiOutputNet, MultiOutputNetRegressor, Targets
+from mtlearn import (
+    MultiOutputNet,
+    MultiOutputNetClassifier,
+    MultiOutputNetRegressor,
+    Targets,
+)
 from mtlearn import model_selection as ours
 from mtlearn.heads import Classification
 
@@ -189,6 +195,105 @@ def test_groups_and_weights_are_routed(method):
     for a, b in folds.split(X, groups=groups):
         alone = clone(NET).fit(X[a], Y[a], {"price": WEIGHT["price"][a]})
         assert found[b] == getattr(alone, method)(X[b])
+
+
+COLUMNS = np.column_stack([DATA["kind"], np.where(X[:, 0] > 0, "new", "old")])
+CLASSIFIER = MultiOutputNetClassifier(max_epochs=3, random_state=0)
+
+
+def columns_by_hand(net, y, folds, **params):
+    """Return each column's probabilities in the columns of all classes, by a loop over rows."""
+    found = [
+        np.zeros((N, len(np.unique(np.asarray(y)[:, j])))) for j in range(np.asarray(y).shape[1])
+    ]
+    for a, b in folds.split(X):
+        given = {name: values[a] for name, values in params.items()}
+        fitted = clone(net).fit(X[a], np.asarray(y)[a], **given)
+        for j, (part, classes) in enumerate(
+            zip(fitted.predict_proba(X[b]), fitted.classes_, strict=True)
+        ):
+            every = np.unique(np.asarray(y)[:, j]).tolist()
+            for label, chances in zip(classes.tolist(), part.T, strict=True):
+                found[j][b, every.index(label)] = chances
+    return found
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda y: y,
+        lambda y: y.tolist(),
+        lambda y: y.astype(object),
+        lambda y: pd.DataFrame(y, columns=["kind", "age"]),
+        lambda y: np.unique(y, return_inverse=True)[1].reshape(y.shape),
+    ],
+    ids=["strings", "lists", "objects", "frame", "integers"],
+)
+def test_probabilities_of_a_matrix_of_two_classes_per_column_are_a_list(form):
+    y = form(COLUMNS)
+    found = ours.cross_val_predict(CLASSIFIER, X, y, cv=FOLDS, method="predict_proba")
+    expected = columns_by_hand(CLASSIFIER, y, FOLDS)
+    assert [part.shape for part in found] == [(N, 2), (N, 2)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_probabilities_of_a_matrix_go_through_pipelines_searches_and_fit_parameters():
+    pipeline = Pipeline([("scale", StandardScaler()), ("net", CLASSIFIER)])
+    search = sk.GridSearchCV(pipeline, {"net__alpha": [0.1]}, cv=2)
+    aux, weight = {"price": DATA["price"]}, WEIGHT["price"]
+    params = {"net__aux": aux, "net__sample_weight": weight}
+    found = ours.cross_val_predict(
+        search, X, COLUMNS, cv=FOLDS, method="predict_proba", params=params, n_jobs=2
+    )
+    best = clone(pipeline).set_params(net__alpha=0.1)
+    params = {"net__aux": Targets(aux), "net__sample_weight": weight}
+    for one, other in zip(found, columns_by_hand(best, COLUMNS, FOLDS, **params), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_class_of_a_column_that_a_fold_lacks_has_probability_zero():
+    y = COLUMNS.astype(object)
+    y[:20, 0], y[20:25, 1] = "barn", "ruin"
+    folds = sk.KFold(3)
+    found = ours.cross_val_predict(CLASSIFIER, X, y, cv=folds, method="predict_proba")
+    for one, other in zip(found, columns_by_hand(CLASSIFIER, y, folds), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [part.shape for part in found] == [(N, 3), (N, 3)]
+    assert (found[0][:20, 0] == 0).all()
+    assert (found[1][20:40, 2] == 0).all()
+    np.testing.assert_allclose(found[0].sum(axis=1), 1.0, rtol=1e-6)
+
+
+def test_a_matrix_of_one_column_of_classes_has_one_array_of_probabilities():
+    with pytest.warns(match="column-vector y was passed"):
+        found = ours.cross_val_predict(
+            CLASSIFIER, X, COLUMNS[:, :1], cv=FOLDS, method="predict_proba"
+        )
+    for a, b in FOLDS.split(X):
+        alone = clone(CLASSIFIER).fit(X[a], COLUMNS[a, 0])
+        np.testing.assert_array_equal(found[b], alone.predict_proba(X[b]))
+
+
+def test_matrices_of_classes_have_the_probabilities_of_scikit_learn_for_its_estimators():
+    estimator = MultiOutputClassifier(LogisticRegression())
+    found, expected = (
+        module.cross_val_predict(estimator, X, COLUMNS, cv=FOLDS, method="predict_proba")
+        for module in (ours, sk)
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame])
+def test_an_indicator_matrix_of_a_classifier_has_one_array_of_probabilities(form):
+    tags = form(DATA["tags"])
+    found, expected = (
+        module.cross_val_predict(CLASSIFIER, X, tags, cv=FOLDS, method="predict_proba")
+        for module in (ours, sk)
+    )
+    assert found.shape == (N, 2)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])

@@ -36,8 +36,8 @@ from mtlearn.model_selection import (
     cross_val_predict,
     make_output_scorer,
 )
-from mtlearn.model_selection._label_metrics import named_metric
-from mtlearn.model_selection._threshold_search import search_thresholds
+from mtlearn.model_selection._label_metrics import LabelMetric, named_metric
+from mtlearn.model_selection._threshold_search import search_thresholds, threshold_candidates
 from mtlearn.trunks import MLP
 
 RNG = np.random.default_rng(0)
@@ -150,7 +150,7 @@ def test_no_change_of_one_threshold_makes_a_joint_metric_better(scoring):
     y = {"tags": TAGS}
     tuned = TunedThresholdsCV(net(), scoring=scoring, cv=cv, n_thresholds=1000).fit(X, y)
     chances = held_out_chances(net(), y, cv)["tags"]
-    metric, _ = named_metric(scoring, is_multilabel=True, owner="")
+    metric = named_metric(scoring, is_multilabel=True, owner="")
     ones = np.ones(TAGS.shape)
     found = tuned.thresholds_["tags"]
     best = metric(TAGS == 1, chances > found, ones)
@@ -160,6 +160,56 @@ def test_no_change_of_one_threshold_makes_a_joint_metric_better(scoring):
         for value in np.linspace(0, 1, 101):
             other = np.where(np.arange(3) == j, value, found)
             assert metric(TAGS == 1, chances > other, ones) <= best + 1e-12
+
+
+def search_by_definition(y, chances, weight, metric):
+    """Try all candidates of one label after the other, with the whole metric each time."""
+    found, better = np.full(y.shape[1], 0.5), True
+    while better:
+        better = False
+        for j in range(y.shape[1]):
+            values = threshold_candidates(y[:, j], chances[:, j], weight[:, j], 0.5, 30)
+            trials = np.tile(found, (len(values), 1))
+            trials[:, j] = values
+            scores = np.array([metric(y, chances > trial, weight) for trial in trials])
+            best = np.flatnonzero(scores >= scores.max() - 1e-12)[0]
+            if scores[best] > metric(y, chances > found, weight) + 1e-12:
+                found, better = trials[best], True
+    return found, metric(y, chances > found, weight)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+@pytest.mark.parametrize(
+    "scoring",
+    [
+        "f1_samples",
+        "jaccard_samples",
+        "f1_micro",
+        "jaccard_micro",
+        "f1_weighted",
+        "f1_macro",
+        "accuracy",
+        "balanced_accuracy",
+    ],
+)
+def test_the_search_finds_what_trying_the_whole_metric_finds(scoring, weighted, missing):
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(150, 4))
+    y = signal + rng.normal(size=signal.shape) > [0.2, 0.8, 1.2, 1.6]
+    y[:5] = False
+    chances = np.round(1 / (1 + np.exp(1.0 - signal)), 1)  # many rows are tied
+    weight = np.ones(y.shape) * (rng.uniform(0.1, 2.0, size=(150, 1)) if weighted else 1.0)
+    if missing:
+        weight[rng.random(y.shape) < 0.3] = 0.0
+    weight = weight[weight.any(axis=1)]
+    y, chances = y[: len(weight)], chances[: len(weight)]
+    metric = named_metric(scoring, is_multilabel=True, owner="")
+    found = search_thresholds(y, chances, weight, np.full(4, 0.5), metric, n_thresholds=30)
+    expected = search_by_definition(y, chances, weight, metric)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1] == expected[1]
+    assert (found[0] != 0.5).any()
 
 
 def test_a_function_gets_labels_as_they_are_and_weights_if_it_takes_them():
@@ -219,9 +269,8 @@ def test_of_equal_thresholds_the_nearest_to_one_half_is_taken():
 
     def search(chances):
         given = np.array(chances)[:, None]
-        found, score = search_thresholds(
-            y, given, ones, half, accuracy, n_thresholds=9, by_column=False
-        )
+        metric = LabelMetric(accuracy)
+        found, score = search_thresholds(y, given, ones, half, metric, n_thresholds=9)
         return float(found[0]), score
 
     assert search([0.1, 0.2, 0.3, 0.9]) == (0.25, 1.0)
