@@ -13,6 +13,7 @@ PACKAGES = [
     "mtlearn.preprocessing",
     "mtlearn.testing",
     "mtlearn.trunks",
+    "mtlearn.weighting",
 ]
 
 

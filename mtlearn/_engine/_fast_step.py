@@ -17,6 +17,7 @@ from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective
 from mtlearn._engine._passes import Passes
 from mtlearn._engine._update import Update
+from mtlearn._engine._weighing import Weighing, shared_parameters
 from mtlearn._layers import NamedLayers, Squeeze
 
 __all__ = ["FastStep", "Listener", "can_be_fast", "without_formula"]
@@ -61,6 +62,8 @@ class FastStep:
         The optimizer of the network's parameters.
     alpha : float
         The penalty on squared weights.
+    weighing : Weighing, default=None
+        What weighs the losses in each step; None for weights that stay for an epoch.
     """
 
     def __init__(
@@ -70,7 +73,10 @@ class FastStep:
         raw_shapes: Mapping[str, tuple[int, ...]],
         optimizer: torch.optim.Optimizer,
         alpha: float,
+        weighing: Weighing | None = None,
     ) -> None:
+        self._weighing = weighing
+        self._shared: Tensor | None = None
         self._module, self._objective, self._raw_shapes = module, objective, raw_shapes
         self._optimizer = optimizer
         self._made_of = self._parts()
@@ -157,13 +163,18 @@ class FastStep:
         raws: list[list[Tensor]] = []
         penalties: list[Tensor] = []
         prepared = self._passes.prepare(labels, sizes)
+        start = 0
         for x, parts in zip(_split(data.inputs_at(rows), sizes), prepared, strict=True):
-            raws.append(self._passes.run(x, parts))
+            end = start + sizes[len(raws)]
+            of_batch = self._weighing and [_take(of, slice(start, end)) for of in labels]
+            raws.append(self._run(x, parts, of_batch))
             penalties.append(self._finish(idle))
             self._update()
+            self._end_step(x, of_batch)
+            start = end
             if stops():
                 break
-        done = slice(0, sum(sizes[: len(raws)]))
+        done = slice(0, start)
         return self._terms(raws, penalties, [_take(of, done) for of in labels], sizes[: len(raws)])
 
     def _watched_batch(
@@ -175,16 +186,63 @@ class FastStep:
         self._flat.reset_gradients()
         x, by_name = batch
         labels = [group.pack(TrainingData(x, by_name)) for group in self._groups]
-        raw = self._passes.run(x, next(self._passes.prepare(labels, sizes)))
+        raw = self._run(x, next(self._passes.prepare(labels, sizes)), labels)
         penalty = self._finish(self._without_labels(by_name))
         with torch.enable_grad():
             listener.on_gradients(batch)
         self._update.check_state()
         self._update()
+        self._end_step(x, labels)
         terms = self._terms([raw], [penalty], labels, sizes)
         with torch.enable_grad():
             listener.after(batch, self._seen(raw, terms[0]))
         return terms
+
+    def _run(
+        self,
+        x: Batch,
+        parts: Sequence[tuple[Tensor, ...] | None],
+        labels: Sequence[Labels | None] | None,
+    ) -> list[Tensor]:
+        """Write the gradients of a batch; return its raw values."""
+        weighing = self._weighing
+        if weighing is None or labels is None:
+            return self._passes.run(x, parts)
+
+        def losses(raw: Sequence[Tensor]) -> tuple[Tensor, int]:
+            n_rows = raw[0].shape[0]
+            return self._passes.losses([raw], labels, [n_rows])[0], n_rows
+
+        if not weighing.sees_gradients:
+            return self._passes.run(x, parts, lambda raw: weighing.factors(*losses(raw)))
+        of_outputs = self._flat.gradients.new_empty(
+            len(self._objective.names), len(self._flat.gradients)
+        )
+
+        def keep(k: int) -> None:
+            of_outputs[k] = self._flat.gradients
+
+        raw = self._passes.run_each(x, parts, keep)
+        if self._shared is None:
+            self._shared = self._flat.mask(shared_parameters(self._module, x))
+        of_shared = of_outputs * self._shared
+        factors = weighing.factors(*losses(raw), of_shared @ of_shared.mT)
+        torch.sum(of_outputs, 0, out=self._flat.gradients)
+        self._flat.gradients.add_((factors - 1) @ of_shared)
+        self._flat.reset_gradients()
+        return raw
+
+    def _end_step(self, x: Batch, labels: Sequence[Labels | None] | None) -> None:
+        """Tell the weighting of the step."""
+        weighing = self._weighing
+        if weighing is None or labels is None or not weighing.sees_step_results:
+            return
+
+        def after() -> Tensor:
+            raw = self._passes.forward(x)
+            return self._passes.losses([raw], labels, [raw[0].shape[0]])[0]
+
+        weighing.end_step(after)
 
     def _parts(self) -> tuple[object, ...]:
         """Return what tells that the formulas are still those of the network and its losses."""

@@ -1,6 +1,6 @@
 """The parameters that learn, and their gradients, as one tensor each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -80,6 +80,14 @@ class FlatParameters:
             and parameter.grad is gradient
             for parameter, (_, value, gradient) in self._places.items()
         )
+
+    def mask(self, parameters: Collection[Tensor]) -> Tensor:
+        """Return a tensor of the shape of all values: 1 where they are of these, else 0."""
+        found = torch.zeros_like(self.values)
+        for parameter, (start, value, _) in self._places.items():
+            if parameter in parameters:
+                found[start : start + value.numel()] = 1
+        return found
 
     def reset_gradients(self) -> None:
         """Make every ``grad`` a view again: one may be None, or replaced by somebody else's."""

@@ -11,6 +11,7 @@ from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._net import Net
 from mtlearn._engine._objective import Objective
 from mtlearn._engine._optimizers import check_optimizer, find_groups, find_optimizer, refuse_lbfgs
+from mtlearn._engine._weighing import Weighing
 from mtlearn._random import part_seed
 from mtlearn._validation import check_known
 from mtlearn.heads import Head
@@ -25,7 +26,7 @@ def make_net(
     objective: Objective,
     *,
     heads: Mapping[str, Head],
-    weights_at: Callable[[int], Mapping[str, float]] | None = None,
+    weighing: Weighing | None = None,
     optimizer: str | Callable[..., Any],
     optimizer_params: Mapping[str, Any],
     param_groups: Mapping[str, Mapping[str, Any]],
@@ -49,7 +50,7 @@ def make_net(
         module,
         objective,
         heads=heads,
-        weights_at=weights_at,
+        weighing=weighing,
         alpha=alpha,
         loss_limit=loss_limit,
         keep_batches=keep_batches,

@@ -3,34 +3,31 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
 from mtlearn._engine._data import Batches, TrainingData
-from mtlearn._engine._fast_step import FastStep, Listener, can_be_fast
+from mtlearn._engine._fast_step import FastStep, Listener, can_be_fast, without_formula
 from mtlearn._engine._losses import LossRecorder, epoch_losses
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._objective import Objective, l2_penalty
-from mtlearn._engine._predict import raw_outputs
-from mtlearn._engine._schedules import settings_ahead
+from mtlearn._engine._predicting import Predicting
+from mtlearn._engine._schedules import scheduled_rate, settings_ahead
 from mtlearn._engine._stacked_step import StackedEpoch
 from mtlearn._engine._stacks import Epoch, Member
 from mtlearn._engine._stopping import StopTraining
+from mtlearn._engine._weighing import Weighing, backward_each
 from mtlearn._interrupts import Interrupts
 from mtlearn._pausing import can_ask, check_cancelled
-from mtlearn._typing import Array
-from mtlearn.heads import ClassHead, Head
-from mtlearn.targets import Targets
+from mtlearn.heads import Head
 
 __all__ = ["LOSS_LIMIT", "Net"]
 
 LOSS_LIMIT = 1e6
 
 
-class Net(NeuralNet):
+class Net(Predicting):
     """A skorch net whose loss is the weighted sum of the outputs' losses and the penalty.
 
     Loop, hooks, callbacks and history are skorch's. Three things differ: a step also returns its
@@ -48,8 +45,8 @@ class Net(NeuralNet):
         The losses.
     heads : mapping of str to Head
         The fitted heads of all outputs.
-    weights_at : callable or None
-        Takes an epoch, counted from 0, to the weight of each output's loss; None if they stay.
+    weighing : Weighing or None
+        What changes the weights of the losses; None if they stay.
     alpha : float
         The penalty on squared weights.
     loss_limit : float
@@ -70,7 +67,7 @@ class Net(NeuralNet):
         criterion: Objective,
         *,
         heads: Mapping[str, Head] | None = None,
-        weights_at: Callable[[int], Mapping[str, float]] | None = None,
+        weighing: Weighing | None = None,
         alpha: float = 0.0,
         loss_limit: float = LOSS_LIMIT,
         keep_batches: bool = False,
@@ -86,14 +83,14 @@ class Net(NeuralNet):
         self._recorder = LossRecorder(loss_limit)
         self._step: FastStep | None = None
         self.watched: TrainingData | None = None
-        self.used_weights: list[Mapping[str, float]] = []
+        self.used_weights: list[dict[str, float]] = []
         self.ended: StackedEpoch | None = None
         self.can_be_stacked = False
         self._member = Member()
         self.is_fast = False
         self.fast_step = fast_step
         self.heads = heads or {}
-        self.weights_at = weights_at
+        self.weighing = weighing
         self.alpha = alpha
         self.loss_limit = loss_limit
         self.keep_batches = keep_batches
@@ -136,21 +133,30 @@ class Net(NeuralNet):
         if stops:
             raise StopTraining
 
-    def predict(self, X: Array) -> Targets:
-        """Predict all outputs."""
-        raw = self._raw_outputs(X)
-        return Targets({name: head.decode(raw[name]) for name, head in self.heads.items()})
-
-    def predict_proba(self, X: Array) -> Targets:
-        """Predict the class probabilities of the outputs that have classes."""
-        raw = self._raw_outputs(X)
-        classes = {name: head for name, head in self.heads.items() if isinstance(head, ClassHead)}
-        return Targets({name: head.decode_proba(raw[name]) for name, head in classes.items()})
-
     def train_step_single(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
-        """Compute the total loss of a batch and its gradients, in one backward pass."""
-        step = self._losses(batch)
-        step["loss"].backward()
+        """Compute the total loss of a batch and its gradients, in one backward pass.
+
+        A weighting that sees the gradients takes one for each output.
+        """
+        weighing = self._step_weighing
+        if weighing is None or not weighing.sees_gradients:
+            step = self._losses(batch, weighing)
+            step["loss"].backward()
+            return step
+        learned = [p for _, p in self.get_all_learnable_params() if p.requires_grad]
+        raw, losses, penalty = self._parts_of_loss(batch)
+        weights = self.criterion_.weights
+        terms = losses, weights, penalty
+        factors = backward_each(weighing, self.module_, batch[0], *terms, learned)
+        return self._as_step(raw, losses.detach(), penalty, weights * factors)
+
+    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+        """Make the step of a batch, and tell the weighting what came of it."""
+        step = super().train_step(batch, **fit_params)
+        weighing = self._step_weighing
+        if weighing is not None and weighing.sees_step_results:
+            with torch.no_grad():
+                weighing.end_step(lambda: self._parts_of_loss(batch)[1])
         return step
 
     def validation_step(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
@@ -178,11 +184,11 @@ class Net(NeuralNet):
         if iterator is None:
             return
         if training and self.record_rate:
-            self.history.record("learning_rate", self._scheduled_rate())
+            self.history.record("learning_rate", scheduled_rate(self))
         row, epoch = self.history[-1], self.epochs_before + len(self.history)
         if training:
-            if self.weights_at is not None:
-                self.used_weights.append(self.weights_at(epoch - 1))
+            if self.weighing is not None:
+                self.used_weights.append(self.weighing.begin_epoch(epoch - 1))
                 self.criterion_.set_weights(self.used_weights[-1])
             self.ended = self._stacked_epoch(iterator)
         ended = self.ended
@@ -191,6 +197,9 @@ class Net(NeuralNet):
         if losses is None:
             terms, sizes = self._run_batches(iterator, training, prefix, step_fn, stops)
             losses = epoch_losses(terms.unsqueeze(0), sizes)[0]
+        if training and self.weighing is not None:
+            self.used_weights[-1] |= self.weighing.end_epoch(losses.means[:-1])
+            self.criterion_.set_weights(self.used_weights[-1])
         self._recorder.record(row, prefix, losses, self.criterion_, iterator.dataset.labels, epoch)
         if stops():
             raise StopTraining
@@ -249,7 +258,8 @@ class Net(NeuralNet):
 
     def _stacked_epoch(self, batches: Batches) -> StackedEpoch | None:
         """Let whoever runs this fit beside others train an epoch of all; None if nobody does."""
-        if not can_ask() or self.fast_step is False or not self.can_be_stacked:
+        is_wanted = self.fast_step is not False and self._step_weighing is None
+        if not can_ask() or not is_wanted or not self.can_be_stacked:
             return None
         model = self._member.find_model(
             self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
@@ -273,12 +283,19 @@ class Net(NeuralNet):
         if self._step is not None and self._step.is_valid(self.optimizer_, self.alpha):
             return self._step
         self._step = None
+        weighing = self._step_weighing
         self.is_fast = self.fast_step is not False and can_be_fast(self.module_, self.optimizer_)
+        if weighing is not None and weighing.sees_gradients:  # autograd goes back only once
+            self.is_fast &= not without_formula(self.module_, self.criterion_)
         if self.is_fast:
-            self._step = FastStep(
-                self.module_, self.criterion_, self._raw_shapes, self.optimizer_, self.alpha
-            )
+            parts = self.module_, self.criterion_, self._raw_shapes
+            self._step = FastStep(*parts, self.optimizer_, self.alpha, weighing)
         return self._step
+
+    @property
+    def _step_weighing(self) -> Weighing | None:
+        """What weighs the losses anew in each step."""
+        return self.weighing if self.weighing is not None and self.weighing.sees_steps else None
 
     @property
     def _raw_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -307,32 +324,25 @@ class Net(NeuralNet):
         check_cancelled()
         return self.interrupts.received is not None
 
-    def _scheduled_rate(self) -> float:
-        """Return the learning rate of a part without a rate of its own."""
-        rates = [group["lr"] for group in self.optimizer_.param_groups]
-        for now, first in zip(rates, self.first_rates, strict=True):
-            if first == self.lr:
-                return now
-        shares = [now / first for now, first in zip(rates, self.first_rates, strict=True) if first]
-        return self.lr * max(shares, default=0.0)
+    def _losses(self, batch: Any, weighing: Weighing | None = None) -> dict[str, Any]:
+        raw, losses, penalty = self._parts_of_loss(batch)
+        weights = self.criterion_.weights
+        if weighing is not None:
+            weights = weights * weighing.factors(losses, _n_rows(batch))
+        return self._as_step(raw, losses, penalty, weights)
 
-    def _losses(self, batch: Any) -> dict[str, Any]:
+    def _parts_of_loss(self, batch: Any) -> tuple[dict[str, Tensor], Tensor, Tensor | float]:
+        """Return the raw outputs of a batch, the losses and the penalty."""
         X, labels = batch
         raw = self.module_(X)
-        losses = self.criterion_(raw, labels)
-        total = losses @ self.criterion_.weights
         penalty = l2_penalty(self.module_.parameters(), self.alpha)
-        terms = torch.cat([losses.detach(), torch.as_tensor(penalty).detach().to(losses).view(1)])
-        return {"loss": total + penalty, "y_pred": raw, "terms": terms}
+        return raw, self.criterion_(raw, labels), penalty
 
-    def _raw_outputs(self, X: Array) -> dict[str, Array]:
-        module = self.module_
-        training = module.training
-        try:
-            raw = raw_outputs(module.eval(), self.heads, np.asarray(X), self.criterion_.dtype)
-        finally:
-            module.train(training)
-        return raw
+    def _as_step(
+        self, raw: dict[str, Tensor], losses: Tensor, penalty: Tensor | float, weights: Tensor
+    ) -> dict[str, Any]:
+        terms = torch.cat([losses.detach(), torch.as_tensor(penalty).detach().to(losses).view(1)])
+        return {"loss": losses @ weights + penalty, "y_pred": raw, "terms": terms}
 
 
 def _n_rows(batch: Any) -> int:

@@ -1,6 +1,6 @@
 """The passes of a step by formulas, of one network or of several side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mtlearn._engine._data import Batch, Labels
 from mtlearn._engine._flat import Place
 from mtlearn._engine._layout import Layout
+from mtlearn._engine._loss_groups import LossGroup
 from mtlearn._engine._network import NetworkFormulas
 
 __all__ = ["Passes"]
@@ -47,6 +48,7 @@ class Passes:
         self._trunk, self._layout, self._place = trunk, layout, place
         self._loss_weights, self._names = loss_weights, list(names)
         self._models = loss_weights.shape[:-1]
+        self._positions: dict[tuple[str, ...], Tensor] = {}
         self._networks: dict[int, tuple[NetworkFormulas, list[Tensor], list[Tensor]]] = {}
 
     @property
@@ -72,18 +74,51 @@ class Passes:
                 by_group.append(group.prepare(of_group, weights, sizes))
         return zip(*by_group, strict=True)
 
-    def run(self, x: Batch, prepared: Sequence[tuple[Tensor, ...] | None]) -> list[Tensor]:
-        """Write the gradients of a batch; return the raw values, which are not overwritten."""
+    def run(
+        self,
+        x: Batch,
+        prepared: Sequence[tuple[Tensor, ...] | None],
+        weigh: Callable[[list[Tensor]], Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Write the gradients of a batch; return the raw values, which are not overwritten.
+
+        What `weigh` makes of the raw values, a number for each output, multiplies the weights.
+        """
         network, of_blocks, of_groups = self._network(self._n_rows(x))
         raw = network.forward(x)
-        reached = set()
-        for group, out, parts in zip(self._layout.groups, of_groups, prepared, strict=True):
-            if parts is None:
-                out.zero_()
-            else:
-                group.formula.gradient(raw[group.block][..., group.columns], out, *parts)
-                reached.add(group.block)
+        reached = self._raw_gradients(raw, of_groups, prepared)
+        if weigh is not None:
+            factors = weigh(raw)
+            for group, out in zip(self._layout.groups, of_groups, strict=True):
+                out.mul_(factors[self._outputs_of(group)])
         network.backward([d if i in reached else None for i, d in enumerate(of_blocks)])
+        return raw
+
+    def run_each(
+        self,
+        x: Batch,
+        prepared: Sequence[tuple[Tensor, ...] | None],
+        keep: Callable[[int], None],
+    ) -> list[Tensor]:
+        """Write the gradients of each output's loss by itself, and call `keep` with its position.
+
+        Return the raw values of the batch.
+        """
+        network, of_blocks, of_groups = self._network(self._n_rows(x))
+        raw = network.forward(x)
+        reached = self._raw_gradients(raw, of_groups, prepared)
+        whole = [d.clone() for d in of_blocks]
+        for k in range(len(self._names)):
+            for d in of_blocks:
+                d.zero_()
+            blocks = set()
+            for group, out in zip(self._layout.groups, of_groups, strict=True):
+                here = self._outputs_of(group) == k
+                if group.block in reached and bool(here.any()):
+                    out[..., here] = whole[group.block][..., group.columns][..., here]
+                    blocks.add(group.block)
+            network.backward([d if i in blocks else None for i, d in enumerate(of_blocks)])
+            keep(k)
         return raw
 
     def forward(self, x: Batch) -> list[Tensor]:
@@ -121,6 +156,31 @@ class Passes:
             for name, part in zip(group.names, parts, strict=True):
                 outputs[name] = part.reshape(len(part), *raw_shapes[name])
         return {name: outputs[name] for name in self._names}
+
+    def _raw_gradients(
+        self,
+        raw: Sequence[Tensor],
+        of_groups: Sequence[Tensor],
+        prepared: Sequence[tuple[Tensor, ...] | None],
+    ) -> set[int]:
+        """Write the gradients of the raw values; return the blocks that have some."""
+        reached = set()
+        for group, out, parts in zip(self._layout.groups, of_groups, prepared, strict=True):
+            if parts is None:
+                out.zero_()
+            else:
+                group.formula.gradient(raw[group.block][..., group.columns], out, *parts)
+                reached.add(group.block)
+        return reached
+
+    def _outputs_of(self, group: LossGroup) -> Tensor:
+        """Return the position of the output of each column of a group."""
+        key = tuple(group.names)
+        if key not in self._positions:
+            positions = [self._names.index(name) for name in group.names]
+            repeats = torch.tensor(group.widths)
+            self._positions[key] = torch.tensor(positions).repeat_interleave(repeats)
+        return self._positions[key]
 
     def _n_rows(self, x: Batch) -> int:
         one = x if isinstance(x, Tensor) else next(iter(x.values()))

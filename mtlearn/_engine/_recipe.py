@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 
@@ -17,11 +18,13 @@ from mtlearn._engine._objective import Objective
 from mtlearn._engine._progress import ProgressBar
 from mtlearn._engine._schedules import make_schedule
 from mtlearn._engine._stopping import BestEpoch, LastEpochs, StopAfter
+from mtlearn._engine._weighing import Weighing
 from mtlearn._random import part_seed
 from mtlearn._torch_state import training_settings
 from mtlearn._typing import Spec
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
+from mtlearn.weighting import Weighting
 from mtlearn.weighting._base import weight_at
 
 __all__ = ["DTYPES", "Recipe", "check_device"]
@@ -41,7 +44,8 @@ class Recipe:
     `trunk_outputs` those that the trunk was built for, if some were dropped since. The weight of an
     output in `schedules` is that of the first epoch, and changes by its schedule. With
     `shares_stopping`, members that are trained side by side stop together. `stop_after` is the
-    epoch to end with, of the `max_epochs` that schedules are laid out for.
+    epoch to end with, of the `max_epochs` that schedules are laid out for. Recipes are compared by
+    `weighting_as_text`, since no two equal parts are equal to Python.
     """
 
     loss_weights: Mapping[str, float]
@@ -70,6 +74,9 @@ class Recipe:
     shares_stopping: bool = False
     stop_after: int | None = None
     early_stopping_tol: float = 0.0
+    main_output: str | None = None
+    weighting: Weighting | None = field(default=None, compare=False)
+    weighting_as_text: str = ""
 
     def is_left_out(self, name: str) -> bool:
         """Tell whether an output has the constant weight 0."""
@@ -93,7 +100,7 @@ class Recipe:
 
         An output whose schedule begins at 0 has the weight 1 there: it is to be learned.
         """
-        if not self.schedules:
+        if not self.schedules and self.weighting is None:
             return None
         ones = {name: 1.0 for name in self.schedules if not self.loss_weights[name]}
         return {**self.loss_weights, **ones}
@@ -114,6 +121,17 @@ class Recipe:
         outputs = self.trunk_outputs or tuple(trained)
         module = build_module(trunk, trained, spec, self.seed, DTYPES[self.dtype], outputs)
         return module.to(self.device)
+
+    def _begin_weighing(self, heads: Mapping[str, Head]) -> Weighing | None:
+        """Return what changes the weights of the losses; None if nothing does."""
+        names = sorted(self.trained(heads))
+        if self.weighting is None or sum(not self.is_left_out(name) for name in names) < 2:
+            return Weighing(self.weights_at, names) if self.schedules else None
+        weights = np.array([self.loss_weights[name] for name in names])
+        main = names.index(self.main_output) if self.main_output in names else None
+        seed = part_seed(self.seed, "weighting")
+        weigher = self.weighting.begin(weights, main, seed)
+        return Weighing(self.weights_at, names, self.weighting, weigher)
 
     def for_rows(self, n_rows: int) -> "Recipe":
         """Return the recipe with "auto" replaced by numbers."""
@@ -176,7 +194,7 @@ class Recipe:
             module,
             Objective(self.trained(heads), self.loss_weights, DTYPES[self.dtype], self._measure()),
             heads=heads,
-            weights_at=self.weights_at if self.schedules else None,
+            weighing=self._begin_weighing(heads),
             optimizer=self.optimizer,
             optimizer_params=self.optimizer_params,
             param_groups=self.param_groups,

@@ -1,5 +1,6 @@
 """What training needs beside the weights to go on as if it had never stopped."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,10 +34,13 @@ def training_state(net: Net) -> dict[str, Any]:
         },
         "batches": net.iterator_train__generator.get_state().numpy(),
         "dropout": dropout_states(net.module_),
+        "weighing": None if net.weighing is None else copy.deepcopy(net.weighing.weigher),
     }
 
 
-def load_training_state(net: Net, state: Mapping[str, Any], *, moments: bool = True) -> None:
+def load_training_state(
+    net: Net, state: Mapping[str, Any], *, moments: bool = True, weighing: bool = True
+) -> None:
     """Put a net into a state that `training_state` returned.
 
     Parameters
@@ -47,6 +51,8 @@ def load_training_state(net: Net, state: Mapping[str, Any], *, moments: bool = T
         The state.
     moments : bool, default=True
         Whether to restore the optimizer's moments too; its settings stay those of the net.
+    weighing : bool, default=True
+        Whether to restore what a weighting remembers too.
     """
     if moments:
         optimizer = net.optimizer_
@@ -69,6 +75,8 @@ def load_training_state(net: Net, state: Mapping[str, Any], *, moments: bool = T
                     found[key] = torch.tensor(state["moments"][name][key], device=value.device)
     net.iterator_train__generator.set_state(torch.tensor(state["batches"]))
     set_dropout_states(net.module_, state["dropout"])
+    if weighing and net.weighing is not None and state["weighing"] is not None:
+        net.weighing.weigher = copy.deepcopy(state["weighing"])
 
 
 def copy_moments(net: Net) -> dict[str, Any]:
@@ -82,6 +90,7 @@ def copy_moments(net: Net) -> dict[str, Any]:
             for parameter, moments in net.optimizer_.state.items()
         },
         "batches": net.iterator_train__generator.get_state(),
+        "weighing": None if net.weighing is None else copy.deepcopy(net.weighing.weigher),
     }
 
 
@@ -90,6 +99,8 @@ def put_moments(net: Net, copied: Mapping[str, Any]) -> None:
     net.optimizer_.state.clear()
     net.optimizer_.state.update(copied["moments"])
     net.iterator_train__generator.set_state(copied["batches"])
+    if net.weighing is not None:
+        net.weighing.weigher = copied["weighing"]
 
 
 def dropout_states(module: nn.Module) -> dict[str, Array]:

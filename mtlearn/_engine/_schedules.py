@@ -10,7 +10,12 @@ from typing import Any
 from skorch.callbacks import LRScheduler
 from torch.optim import Optimizer, lr_scheduler
 
-__all__ = ["SCHEDULES", "make_schedule", "settings_ahead"]
+__all__ = [
+    "SCHEDULES",
+    "make_schedule",
+    "scheduled_rate",
+    "settings_ahead",
+]
 
 PLATEAU_FACTOR = 0.2
 
@@ -111,3 +116,13 @@ SCHEDULES: dict[str, Callable[[int, str, int], Any]] = {
     "onecycle": _onecycle,
     "plateau": _plateau,
 }
+
+
+def scheduled_rate(net: Any) -> float:
+    """Return the learning rate of a part without a rate of its own."""
+    rates = [group["lr"] for group in net.optimizer_.param_groups]
+    for now, first in zip(rates, net.first_rates, strict=True):
+        if first == net.lr:
+            return now
+    shares = [now / first for now, first in zip(rates, net.first_rates, strict=True) if first]
+    return net.lr * max(shares, default=0.0)

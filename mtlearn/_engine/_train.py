@@ -127,6 +127,7 @@ def train(
         If Ctrl-C or SIGTERM ended the training.
     """
     check_device(recipe.device)
+    recipe = replace(recipe, main_output=main_output)
     dtype = DTYPES[recipe.dtype]
     history = [] if before is None else before.history
     with recipe.settings(len(history)), Interrupts() as interrupts:
@@ -151,7 +152,7 @@ def train(
         if validation is not None:
             watched = training_data(validation, trained, dtype, recipe.device)
         if watched is None or not watched.labels:
-            name = "measure" if recipe.schedules else "loss"
+            name = "measure" if recipe.schedules or recipe.weighting else "loss"
             watched = None
             recipe = replace(recipe, early_stopping=False, monitor=f"train_{name}")
         else:
@@ -194,7 +195,8 @@ def _find_net(
         old.optimizer == recipe.optimizer or _partial(old.optimizer) == _partial(recipe.optimizer)
     )
     made = recipe.make_net(module, heads, callbacks, n_rows=n_rows)
-    load_training_state(made, training_state(net), moments=same_optimizer)
+    same_weighting = old.weighting_as_text == recipe.weighting_as_text
+    load_training_state(made, training_state(net), moments=same_optimizer, weighing=same_weighting)
     return made
 
 

@@ -20,6 +20,7 @@ from mtlearn._params import NestedParams
 from mtlearn._random import root_seed
 from mtlearn._sklearn import HasMethods, Interval, StrOptions
 from mtlearn._typing import Array, LossWeights
+from mtlearn._validation import naming
 from mtlearn.estimators._architecture import as_frame, find_architecture
 from mtlearn.estimators._html import ShowsOutputs
 from mtlearn.estimators._inputs import float_type
@@ -29,6 +30,7 @@ from mtlearn.estimators._view import OutputView
 from mtlearn.heads import Head
 from mtlearn.inputs import Inputs
 from mtlearn.trunks import MLP, Trunk
+from mtlearn.weighting._find import find_weighting
 
 __all__ = ["BaseMultiOutputNet"]
 
@@ -54,6 +56,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         "trunk": [Trunk, nn.Module, callable, None],
         "heads": [dict, None],
         "loss_weights": [dict, None],
+        "weighting": [object],  # `find_weighting` says more
         "normalize_losses": ["boolean"],
         "missing_targets": [StrOptions({"raise", "ignore"})],
         "optimizer": [str, callable],
@@ -91,6 +94,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         heads: Mapping[str, Head] | None = None,
         *,
         loss_weights: LossWeights = None,
+        weighting: Any = None,
         normalize_losses: bool = True,
         missing_targets: str = "raise",
         optimizer: str | Callable[..., Any] = "adam",
@@ -120,6 +124,7 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
         self.trunk = trunk
         self.heads = heads
         self.loss_weights = loss_weights
+        self.weighting = weighting
         self.normalize_losses = normalize_losses
         self.missing_targets = missing_targets
         self.optimizer = optimizer
@@ -241,6 +246,8 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
     def _make_recipe(
         self, X: Array | Inputs, loss_weights: Mapping[str, float], *, is_validated: bool
     ) -> Recipe:
+        with naming(self._owner):
+            weighting = find_weighting(self.weighting)
         return Recipe(
             loss_weights=dict(loss_weights),
             normalize_losses=bool(self.normalize_losses),
@@ -264,6 +271,8 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
             verbose=self.verbose,
             seed=root_seed(self.random_state),
             shares_stopping=getattr(self, "_shares_stopping", False),
+            weighting=weighting,
+            weighting_as_text=repr(weighting),
         )
 
     def _stops_early(self, n_rows: int, *, is_validated: bool) -> bool:

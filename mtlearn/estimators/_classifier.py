@@ -52,6 +52,10 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
         output is left out of the training, and predicted by its best constant. A schedule of
         `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
+    weighting : str, Weighting or torchjd object, default=None
+        The strategy that weighs the outputs' losses against each other while they are learned:
+        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda" or "nash", or
+        an object of `mtlearn.weighting`, or of torchjd. Its factors multiply `loss_weights`.
     class_weight : dict or "balanced", default=None
         Weights of the classes of `y`, for a head that `heads` does not name.
     normalize_losses : bool, default=True
@@ -197,6 +201,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         heads: Mapping[str, Head] | None = None,
         *,
         loss_weights: LossWeights = None,
+        weighting: Any = None,
         class_weight: Mapping[Any, float] | str | None = None,
         normalize_losses: bool = True,
         missing_targets: str = "raise",
@@ -228,6 +233,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             trunk,
             heads,
             loss_weights=loss_weights,
+            weighting=weighting,
             normalize_losses=normalize_losses,
             missing_targets=missing_targets,
             optimizer=optimizer,
@@ -381,7 +387,8 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
                 )
             classes = dict(zip(names, by_column, strict=True))
         names = {"_own_names": list(own)}
-        return self._partial_fit(X, targets, sample_weight, heads, classes or {}, names)
+        main = ARRAY_NAME if list(own) == [ARRAY_NAME] else None
+        return self._partial_fit(X, targets, sample_weight, heads, classes or {}, names, main)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict `y`.

@@ -140,6 +140,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         heads: Mapping[str, Head] | None,
         classes: Mapping[str, ArrayLike],
         own: Mapping[str, Any] | None = None,
+        main_output: str | None = None,
     ) -> Self:
         """Go once through the rows in their order, from where the last call ended."""
         # scikit-learn's own validation leaves out all calls but the first.
@@ -177,6 +178,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     parts,
                     self._spec,
                     rows,
+                    main_output=main_output,
                     callbacks=copy_callbacks(self.callbacks),
                     before=before,
                     totals={} if before is None else before.totals,

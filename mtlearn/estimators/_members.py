@@ -112,16 +112,17 @@ class Members(Fitting):
         heads: Mapping[str, Head] | None,
         classes: Mapping[str, ArrayLike],
         own: Mapping[str, Any] | None = None,
+        main_output: str | None = None,
     ) -> Self:
         if self.n_members == 1 and not self._has_members:
-            return super()._partial_fit(X, y, sample_weight, heads, classes, own)
+            return super()._partial_fit(X, y, sample_weight, heads, classes, own, main_output)
         with self._as_it_was_on_failure(None):
             goes_on = self.__sklearn_is_fitted__()
             members = self._members_to_go_on() if goes_on else self._new_members("member")
             values = self._check_X(X, reset=not goes_on)
             with _as_they_were_on_failure(members):
                 for member in members:
-                    member._partial_fit(values, y, sample_weight, heads, classes, own)
+                    member._partial_fit(values, y, sample_weight, heads, classes, own, main_output)
             self._keep_members(members, own)
         return self
 

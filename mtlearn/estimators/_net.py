@@ -58,6 +58,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
         output is left out of the training, and predicted by its best constant. A schedule of
         `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
+    weighting : str, Weighting or torchjd object, default=None
+        The strategy that weighs the outputs' losses against each other while they are learned:
+        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda" or "nash", or
+        an object of `mtlearn.weighting`, or of torchjd. Its factors multiply `loss_weights`.
     main_output : str, default=None
         The output whose score ``score`` returns; None for the mean over outputs.
     normalize_losses : bool, default=True
@@ -221,6 +225,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         heads: Mapping[str, Head] | None = None,
         *,
         loss_weights: LossWeights = None,
+        weighting: Any = None,
         main_output: str | None = None,
         normalize_losses: bool = True,
         missing_targets: str = "raise",
@@ -252,6 +257,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             trunk,
             heads,
             loss_weights=loss_weights,
+            weighting=weighting,
             normalize_losses=normalize_losses,
             missing_targets=missing_targets,
             optimizer=optimizer,
@@ -397,7 +403,9 @@ class MultiOutputNet(BaseMultiOutputNet):
                 )
             classes = {ARRAY_NAME: classes}
         own = {"_y_is_array": is_array and _has_one_output(targets, self.heads)}
-        return self._partial_fit(X, targets, sample_weight, self.heads, classes or {}, own)
+        return self._partial_fit(
+            X, targets, sample_weight, self.heads, classes or {}, own, self.main_output
+        )
 
     def predict(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
         """Predict the outputs.

@@ -40,6 +40,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         The weight of each output's loss in the total; 1 for an output that is not named. With 0 the
         output is left out of the training, and predicted by its best constant. A schedule of
         `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
+    weighting : str, Weighting or torchjd object, default=None
+        The strategy that weighs the outputs' losses against each other while they are learned:
+        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda" or "nash", or
+        an object of `mtlearn.weighting`, or of torchjd. Its factors multiply `loss_weights`.
     normalize_losses : bool, default=True
         Whether to standardise numbers and to divide each loss by that of the best constant, so
         that 1.0 means no better than a constant on every output. False gives the raw sum.
@@ -282,7 +286,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
                 f"{self._owner}: `classes` must be a dict by auxiliary output. Got {classes!r}."
             )
         heads = self._find_heads()
-        return self._partial_fit(X, targets, sample_weight, heads, classes or {})
+        return self._partial_fit(
+            X, targets, sample_weight, heads, classes or {}, main_output=ARRAY_NAME
+        )
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict `y`.

@@ -1,6 +1,7 @@
-"""Tests for parts of one's own: what heads and trunks must satisfy to work in the estimators."""
+"""Tests for parts of one's own: what trunks, heads and weightings must satisfy."""
 
 from mtlearn.testing._check_head import check_head
 from mtlearn.testing._check_trunk import check_trunk
+from mtlearn.testing._check_weighting import check_weighting
 
-__all__ = ["check_head", "check_trunk"]
+__all__ = ["check_head", "check_trunk", "check_weighting"]

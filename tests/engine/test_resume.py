@@ -122,7 +122,8 @@ def test_the_state_is_made_of_arrays_and_plain_values_by_the_names_of_parameters
     net.partial_fit(data)
     state = training_state(net)
     names = [name for name, _ in net.get_all_learnable_params()]
-    assert set(state) == {"moments", "batches", "dropout"}
+    assert set(state) == {"moments", "batches", "dropout", "weighing"}
+    assert state["weighing"] is None
     assert list(state["moments"]) == names
     assert list(state["dropout"]) == ["trunk.3"]
     arrays = [state["batches"], *state["dropout"].values()]
