@@ -1,5 +1,6 @@
 """Model selection for several targets: scorers, splitters, and scikit-learn's tools for dicts."""
 
+from mtlearn.model_selection._conformal_intervals import ConformalIntervalsCV
 from mtlearn.model_selection._iterative_stratification import IterativeStratification
 from mtlearn.model_selection._output_scoring import make_output_scorer, output_scoring
 from mtlearn.model_selection._search import GridSearchCV, RandomizedSearchCV
@@ -15,6 +16,7 @@ from mtlearn.model_selection._tools import (
 from mtlearn.model_selection._tuned_thresholds import TunedThresholdsCV
 
 __all__ = [
+    "ConformalIntervalsCV",
     "GridSearchCV",
     "IterativeStratification",
     "RandomizedSearchCV",

@@ -6,23 +6,16 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
-from sklearn.utils import Tags, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from mtlearn._arrays import as_columns, is_frame
+from mtlearn._arrays import as_columns
 from mtlearn._sklearn import HasMethods, Interval, StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, Floats, SampleWeight
-from mtlearn.estimators import MultiOutputNetRegressor, OutputView
-from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
-from mtlearn.estimators._predictions import NamedOutputs
+from mtlearn.estimators._outputs import labels_of
 from mtlearn.estimators._view import find_net, predict_outputs
-from mtlearn.estimators._weights import find_label_weights
 from mtlearn.heads import ClassHead, Head, MultiLabel
-from mtlearn.model_selection._held_out_chances import cross_chances, known_chances, transform
-from mtlearn.model_selection._rows import as_inputs, as_rows, rows_in
+from mtlearn.model_selection._held_out_chances import cross_chances, known_chances
+from mtlearn.model_selection._held_out_wrapper import HeldOutWrapper, answered, targets_of
+from mtlearn.model_selection._rows import as_inputs, as_rows
 from mtlearn.model_selection._threshold_metrics import Metric, find_metrics, tune
 from mtlearn.targets import Targets
 
@@ -31,11 +24,7 @@ __all__ = ["TunedThresholdsCV"]
 OWNER = "TunedThresholdsCV"
 
 
-def _has_std(tuned: "TunedThresholdsCV") -> bool:
-    return hasattr(find_net(tuned.estimator_)[0], "predict_std")
-
-
-class TunedThresholdsCV(NamedOutputs):
+class TunedThresholdsCV(HeldOutWrapper):
     """Choose the thresholds of labels, and of two classes, by a metric on held-out rows.
 
     A label is predicted where its probability is above 0.5, by which a rare one may never be. This
@@ -135,6 +124,7 @@ class TunedThresholdsCV(NamedOutputs):
     True
     """
 
+    _elsewhere = "; scikit-learn's TunedThresholdClassifierCV takes others"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "scoring": [str, callable, dict],
@@ -197,20 +187,13 @@ class TunedThresholdsCV(NamedOutputs):
         TypeError
             For an estimator that is not of mtlearn.
         """
-        _check_estimator(self.estimator)
+        self._check_estimator()
         X, y = as_inputs(X), as_rows(y)
-        given = {"sample_weight": sample_weight, "groups": groups}
-        prefix = f"{self.estimator.steps[-1][0]}__" if isinstance(self.estimator, Pipeline) else ""
-        params = {prefix + name: value for name, value in given.items() if value is not None}
-        params = rows_in(params | fit_params)
-        fitted = self.estimator
-        if isinstance(self.cv, str) and self.cv == "prefit":
-            check_is_fitted(fitted)
-        else:
-            fitted = clone(fitted).fit(X, y, **params)
+        params = self._params_of_fit(sample_weight, groups, fit_params)
+        fitted = self._fit_on_all(X, y, params)
         net = find_net(fitted)[0]
-        targets = _targets(net, y)
-        heads = {name: net.heads_[name] for name in _answered(net)}
+        targets = targets_of(net, y, OWNER)
+        heads = {name: net.heads_[name] for name in answered(net)}
         metrics = find_metrics(self.scoring, heads, OWNER)
         if isinstance(self.cv, str):
             chances = known_chances(fitted, X, list(metrics), is_held_out=self.cv == "held_out")
@@ -225,7 +208,7 @@ class TunedThresholdsCV(NamedOutputs):
                 groups=groups,
                 n_jobs=self.n_jobs,
             )
-        found = self._find_thresholds(metrics, heads, targets, chances, sample_weight)
+        found = self._find_thresholds(metrics, heads, targets, chances, sample_weight, net.heads_)
         self.thresholds_ = {name: thresholds for name, (thresholds, _) in found.items()}
         self.best_scores_ = {name: score for name, (_, score) in found.items()}
         self.heads_ = {name: _with_threshold(h, found.get(name)) for name, h in net.heads_.items()}
@@ -247,122 +230,7 @@ class TunedThresholdsCV(NamedOutputs):
         Targets or ndarray
             What the estimator's own ``predict`` returns.
         """
-        check_is_fitted(self)
-        net, _ = find_net(self.estimator_)
-        return net._like_y(self._predict(X, _answered(net) if outputs is None else outputs))
-
-    def predict_proba(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
-        """Predict the class probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
-            The rows.
-        outputs : list of str, default=None
-            Which outputs, in which order, where the estimator can tell; None for all.
-
-        Returns
-        -------
-        Targets, ndarray or list of ndarray
-            What the estimator's own ``predict_proba`` returns.
-        """
-        check_is_fitted(self)
-        return self._ask("predict_proba", X, outputs)
-
-    @available_if(_has_std)
-    def predict_std(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
-        """Predict the standard deviation of the outputs that have one.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
-            The rows.
-        outputs : list of str, default=None
-            Which outputs, in which order, where the estimator can tell; None for all.
-
-        Returns
-        -------
-        Targets or ndarray
-            What the estimator's own ``predict_std`` returns.
-        """
-        return self._ask("predict_std", X, outputs)
-
-    def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
-        """Return the score of the estimator's main output, or the mean over outputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
-            The rows.
-        y : Targets, dict of array-like, DataFrame or array-like
-            The targets.
-        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            The scores of the heads, at the thresholds found: R2 for Regression, accuracy for
-            Classification.
-        """
-        check_is_fitted(self)
-        net, _ = find_net(self.estimator_)
-        scores = self._scores_of(X, y, sample_weight, net._needed_outputs() or None)
-        return float(np.mean([scores[name] for name in sorted(scores)]))
-
-    def scores(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> dict[str, float]:
-        """Return the score of each output.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
-            The rows.
-        y : Targets, dict of array-like, DataFrame or array-like
-            The targets.
-        sample_weight : array-like of shape (n_samples,) or mapping of str to that, default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        dict of str to float
-            The scores of the heads, at the thresholds found: R2 for Regression, accuracy for
-            Classification.
-        """
-        check_is_fitted(self)
-        return self._scores_of(X, y, sample_weight, None)
-
-    def output(self, name: str) -> OutputView:
-        """Return one output as a scikit-learn regressor or classifier of its own.
-
-        Parameters
-        ----------
-        name : str
-            The output.
-
-        Returns
-        -------
-        OutputView
-            A view on this fitted estimator, which predicts by the thresholds found.
-        """
-        return OutputView(self, name)
-
-    @property
-    def classes_(self) -> Any:
-        """The classes, as the fitted estimator has them."""
-        check_is_fitted(self)
-        return find_net(self.estimator_)[0].classes_
-
-    @property
-    def n_features_in_(self) -> int:
-        """The number of columns of X."""
-        check_is_fitted(self)
-        return self.estimator_.n_features_in_
-
-    @property
-    def feature_names_in_(self) -> Array:
-        """The names of the columns of X."""
-        check_is_fitted(self)
-        return self.estimator_.feature_names_in_
+        return super().predict(X, outputs)
 
     def _find_thresholds(
         self,
@@ -371,16 +239,14 @@ class TunedThresholdsCV(NamedOutputs):
         targets: Targets,
         chances: Mapping[str, Floats],
         sample_weight: SampleWeight,
+        known: Collection[str],
     ) -> dict[str, tuple[Any, float]]:
         labels = labels_of(targets, {name: heads[name] for name in metrics})
-        weight_of = Targets.from_frame(sample_weight) if is_frame(sample_weight) else sample_weight
-        if isinstance(weight_of, Mapping):
-            weight_of = {n: w for n, w in weight_of.items() if n in labels}
-        weights, _ = find_label_weights(labels, weight_of, "ignore", OWNER)
+        weights = self._weights(labels, sample_weight, known)
         found: dict[str, tuple[Any, float]] = {}
         for name, metric in metrics.items():
-            head, known = heads[name], np.isfinite(chances[name]).all(axis=1)
-            weight = as_columns(weights[name])[known]
+            head, was_held = heads[name], np.isfinite(chances[name]).all(axis=1)
+            weight = as_columns(weights[name])[was_held]
             rows = weight.any(axis=1)
             if not rows.any():
                 raise ValueError(
@@ -388,15 +254,10 @@ class TunedThresholdsCV(NamedOutputs):
                     f"none with cv={self.cv!r}; give the estimator early_stopping=True, or pass "
                     f"cv=5."
                 )
-            part = chances[name][known][rows], labels[name][known][rows], weight[rows]
+            part = chances[name][was_held][rows], labels[name][was_held][rows], weight[rows]
             thresholds, score = tune(head, metric, *part, self.n_thresholds)
             found[name] = thresholds if isinstance(head, MultiLabel) else thresholds[0], score
         return found
-
-    def _heads(self, names: Collection[str] | None) -> dict[str, Head]:
-        check_is_fitted(self)
-        kept = find_net(self.estimator_)[0]._heads(names)
-        return {name: self.heads_[name] for name in kept}
 
     def _predict(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
         heads = self._heads(names)
@@ -407,86 +268,6 @@ class TunedThresholdsCV(NamedOutputs):
             chances = predict_outputs(self.estimator_, X, tuned, proba=True)
             found |= {n: _decide(heads[n], chances[n], self.thresholds_[n]) for n in tuned}
         return {name: found[name] for name in heads}
-
-    def _predict_proba(
-        self, X: ArrayLike, names: Collection[str] | None = None
-    ) -> dict[str, Array]:
-        with_classes = [n for n, head in self._heads(names).items() if isinstance(head, ClassHead)]
-        return predict_outputs(self.estimator_, X, with_classes, proba=True)
-
-    def _predict_std(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
-        net, steps = find_net(self.estimator_)
-        return net._predict_std(transform(X, steps), names)
-
-    def _scores(
-        self,
-        X: ArrayLike,
-        y: Targets,
-        sample_weight: SampleWeight,
-        names: Collection[str] | None = None,
-    ) -> dict[str, float]:
-        heads = {n: h for n, h in self._heads(names).items() if (h.target or n) in list(y)}
-        labels = labels_of(y, heads)
-        net, _ = find_net(self.estimator_)
-        missing = net.missing_targets if hasattr(net, "missing_targets") else net._missing_targets
-        weights, _ = find_label_weights(labels, sample_weight, missing, OWNER)
-        predicted = self._predict(X, list(heads))
-        return {n: h.score(labels[n], predicted[n], weights[n]) for n, h in heads.items()}
-
-    def _scores_of(
-        self, X: ArrayLike, y: Any, sample_weight: SampleWeight, names: Collection[str] | None
-    ) -> dict[str, float]:
-        net, _ = find_net(self.estimator_)
-        targets = _targets(net, y)
-        answered = _answered(net)
-        check_all_targets(targets, {name: self.heads_[name] for name in answered}, OWNER)
-        return self._scores(X, targets, sample_weight, answered if names is None else names)
-
-    def _ask(self, method: str, X: ArrayLike, outputs: Collection[str] | None) -> Any:
-        net, steps = find_net(self.estimator_)
-        which = {} if outputs is None else {"outputs": outputs}
-        return getattr(net, method)(transform(X, steps), **which)
-
-    def _like_y(self, predicted: dict[str, Array]) -> Any:
-        return find_net(self.estimator_)[0]._like_y(predicted)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "thresholds_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type, tags.classifier_tags = inner.estimator_type, inner.classifier_tags
-        tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
-        return tags
-
-
-def _check_estimator(estimator: Any) -> None:
-    """Raise a TypeError for an estimator that does not end in one of mtlearn."""
-    inner = estimator
-    while not isinstance(inner, NamedOutputs):
-        if isinstance(inner, Pipeline):
-            inner = inner.steps[-1][1]
-        elif hasattr(inner, "refit") and hasattr(inner, "estimator"):  # a search
-            inner = inner.estimator
-        else:
-            raise TypeError(
-                f"{OWNER}: `estimator` must be an estimator of mtlearn, or a Pipeline that ends in "
-                f"one. Got {estimator!r}; scikit-learn's TunedThresholdClassifierCV takes others."
-            )
-
-
-def _answered(net: NamedOutputs) -> list[str]:
-    """Return the outputs that ``predict`` of an estimator returns."""
-    if isinstance(net, MultiOutputNetRegressor):
-        return [ARRAY_NAME]
-    return list(getattr(net, "_own_names", None) or net.heads_)
-
-
-def _targets(net: Any, y: Any) -> Targets:
-    """Return `y` by name, as a fitted estimator understands it."""
-    if hasattr(net, "_targets_as_in_fit"):
-        return net._targets_as_in_fit(y)
-    return as_targets(y, OWNER)[0]
 
 
 def _decide(head: Head, chances: Array, threshold: Any) -> Array:
