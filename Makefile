@@ -62,7 +62,11 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/auxiliary_classifiers.py --write
 	$(BIN)/python benchmarks/order_of_states.py --write
 	$(BIN)/python benchmarks/categories.py --write
+	$(BIN)/python benchmarks/experts.py --write
 	$(BIN)/python benchmarks/tables.py --write
+	$(BIN)/python benchmarks/table_times.py --write
+	$(BIN)/python benchmarks/intervals.py --write
+	$(BIN)/python benchmarks/bike.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

@@ -1,7 +1,9 @@
 """Checks of a weighting: its factors, its state, and estimators with it."""
 
 import pickle
+from typing import Any
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 
@@ -99,7 +101,7 @@ def check_what_it_remembers(case: WeightingCase) -> None:
     weigher = case.begin()
     for i in range(N_STEPS // 2):
         case.step(weigher, i)
-    again = pickle.loads(pickle.dumps(weigher))
+    again = _copied(weigher)
     for i in range(N_STEPS // 2, N_STEPS):
         ours, theirs = case.step(weigher, i), case.step(again, i)
         require(
@@ -182,7 +184,7 @@ def check_pickles_of_streams(case: WeightingCase) -> None:
     net = case.net()
     for _ in range(3):
         net.partial_fit(case.X, case.y)
-    again = pickle.loads(pickle.dumps(net))
+    again = _copied(net)
     for one in (net, again):
         one.partial_fit(case.X, case.y)
     require(
@@ -199,6 +201,14 @@ def _needs_main(case: WeightingCase) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return pickle.loads(pickle.dumps(value))
+    except (AttributeError, TypeError, pickle.PicklingError):
+        # A class of a script or a notebook needs cloudpickle, as joblib's workers do.
+        return pickle.loads(pickle.dumps(joblib.wrap_non_picklable_objects(value)))
 
 
 def _is_fine(factors: Floats) -> bool:
