@@ -67,6 +67,8 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/table_times.py --write
 	$(BIN)/python benchmarks/intervals.py --write
 	$(BIN)/python benchmarks/bike.py --write
+	$(BIN)/python benchmarks/weighting_steps.py --write
+	$(BIN)/python benchmarks/auxiliary_effect.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

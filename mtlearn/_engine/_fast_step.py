@@ -19,6 +19,7 @@ from mtlearn._engine._passes import Passes
 from mtlearn._engine._update import Update
 from mtlearn._engine._weighing import Weighing, shared_parameters
 from mtlearn._layers import NamedLayers, Squeeze
+from mtlearn._typing import Floats
 
 __all__ = ["FastStep", "Listener", "can_be_fast", "without_formula"]
 
@@ -209,9 +210,8 @@ class FastStep:
         if weighing is None or labels is None:
             return self._passes.run(x, parts)
 
-        def losses(raw: Sequence[Tensor]) -> tuple[Tensor, int]:
-            n_rows = raw[0].shape[0]
-            return self._passes.losses([raw], labels, [n_rows])[0], n_rows
+        def losses(raw: Sequence[Tensor]) -> tuple[Floats, int]:
+            return self._passes.losses_of_step(raw, labels), len(raw[0])
 
         if not weighing.sees_gradients:
             return self._passes.run(x, parts, lambda raw: weighing.factors(*losses(raw)))
@@ -226,7 +226,8 @@ class FastStep:
         if self._shared is None:
             self._shared = self._flat.mask(shared_parameters(self._module, x))
         of_shared = of_outputs * self._shared
-        factors = weighing.factors(*losses(raw), of_shared @ of_shared.mT)
+        found = weighing.factors(*losses(raw), of_shared @ of_shared.mT)
+        factors = torch.as_tensor(found).to(of_shared)
         torch.sum(of_outputs, 0, out=self._flat.gradients)
         self._flat.gradients.add_((factors - 1) @ of_shared)
         self._flat.reset_gradients()
@@ -238,11 +239,7 @@ class FastStep:
         if weighing is None or labels is None or not weighing.sees_step_results:
             return
 
-        def after() -> Tensor:
-            raw = self._passes.forward(x)
-            return self._passes.losses([raw], labels, [raw[0].shape[0]])[0]
-
-        weighing.end_step(after)
+        weighing.end_step(lambda: self._passes.losses_of_step(self._passes.forward(x), labels))
 
     def _parts(self) -> tuple[object, ...]:
         """Return what tells that the formulas are still those of the network and its losses."""

@@ -17,7 +17,7 @@ from mtlearn._engine._schedules import scheduled_rate, settings_ahead
 from mtlearn._engine._stacked_step import StackedEpoch
 from mtlearn._engine._stacks import Epoch, Member
 from mtlearn._engine._stopping import StopTraining
-from mtlearn._engine._weighing import Weighing, backward_each
+from mtlearn._engine._weighing import Weighing, as_floats, backward_each
 from mtlearn._interrupts import Interrupts
 from mtlearn._pausing import can_ask, check_cancelled
 from mtlearn.heads import Head
@@ -85,9 +85,9 @@ class Net(Predicting):
         self.watched: TrainingData | None = None
         self.used_weights: list[dict[str, float]] = []
         self.ended: StackedEpoch | None = None
-        self.can_be_stacked = False
+        self.can_be_stacked = self.is_fast = False
         self._member = Member()
-        self.is_fast = False
+        self.main_output: str | None = None
         self.fast_step = fast_step
         self.heads = heads or {}
         self.weighing = weighing
@@ -156,7 +156,7 @@ class Net(Predicting):
         weighing = self._step_weighing
         if weighing is not None and weighing.sees_step_results:
             with torch.no_grad():
-                weighing.end_step(lambda: self._parts_of_loss(batch)[1])
+                weighing.end_step(lambda: as_floats(self._parts_of_loss(batch)[1]))
         return step
 
     def validation_step(self, batch: Any, **_fit_params: Any) -> dict[str, Any]:
@@ -328,7 +328,7 @@ class Net(Predicting):
         raw, losses, penalty = self._parts_of_loss(batch)
         weights = self.criterion_.weights
         if weighing is not None:
-            weights = weights * weighing.factors(losses, _n_rows(batch))
+            weights = weights * weighing.factors_of(losses, _n_rows(batch))
         return self._as_step(raw, losses, penalty, weights)
 
     def _parts_of_loss(self, batch: Any) -> tuple[dict[str, Tensor], Tensor, Tensor | float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from mtlearn._engine._flat import Place
 from mtlearn._engine._layout import Layout
 from mtlearn._engine._loss_groups import LossGroup
 from mtlearn._engine._network import NetworkFormulas
+from mtlearn._typing import Array, Floats
 
 __all__ = ["Passes"]
 
@@ -48,7 +50,7 @@ class Passes:
         self._trunk, self._layout, self._place = trunk, layout, place
         self._loss_weights, self._names = loss_weights, list(names)
         self._models = loss_weights.shape[:-1]
-        self._positions: dict[tuple[str, ...], Tensor] = {}
+        self._positions: dict[tuple[str, ...], Array] = {}
         self._networks: dict[int, tuple[NetworkFormulas, list[Tensor], list[Tensor]]] = {}
 
     @property
@@ -78,7 +80,7 @@ class Passes:
         self,
         x: Batch,
         prepared: Sequence[tuple[Tensor, ...] | None],
-        weigh: Callable[[list[Tensor]], Tensor] | None = None,
+        weigh: Callable[[list[Tensor]], Floats] | None = None,
     ) -> list[Tensor]:
         """Write the gradients of a batch; return the raw values, which are not overwritten.
 
@@ -90,7 +92,11 @@ class Passes:
         if weigh is not None:
             factors = weigh(raw)
             for group, out in zip(self._layout.groups, of_groups, strict=True):
-                out.mul_(factors[self._outputs_of(group)])
+                here = self._outputs_of(group)
+                if len(group.names) == 1:
+                    out.mul_(float(factors[here[0]]))
+                else:
+                    out.mul_(torch.as_tensor(factors[here], dtype=out.dtype, device=out.device))
         network.backward([d if i in reached else None for i, d in enumerate(of_blocks)])
         return raw
 
@@ -113,9 +119,10 @@ class Passes:
                 d.zero_()
             blocks = set()
             for group, out in zip(self._layout.groups, of_groups, strict=True):
-                here = self._outputs_of(group) == k
-                if group.block in reached and bool(here.any()):
-                    out[..., here] = whole[group.block][..., group.columns][..., here]
+                here = np.flatnonzero(self._outputs_of(group) == k)
+                if group.block in reached and len(here):
+                    own = slice(int(here[0]), int(here[-1]) + 1)
+                    out[..., own] = whole[group.block][..., group.columns][..., own]
                     blocks.add(group.block)
             network.backward([d if i in blocks else None for i, d in enumerate(of_blocks)])
             keep(k)
@@ -146,6 +153,20 @@ class Passes:
             means.append(by_row[..., n_whole:, :].mean(-2, keepdim=True))
         return torch.cat(means, -2)
 
+    def losses_of_step(self, raw: Sequence[Tensor], labels: Sequence[Labels | None]) -> Floats:
+        """Return the losses of one batch of one network, in as few operations as may be."""
+        found = np.zeros(len(self._names))
+        for group, of_group in zip(self._layout.groups, labels, strict=True):
+            if of_group is not None:
+                columns = raw[group.block][:, group.columns]
+                weighted = group.formula.label_losses(columns, of_group.target) * of_group.weight
+                sums = weighted.view(len(columns), -1).sum(0).cpu().numpy()
+                widths = group.label_widths if len(group.names) > 1 else [len(sums)]
+                ends = np.cumsum(widths)
+                for name, end, width in zip(group.names, ends, widths, strict=True):
+                    found[self._names.index(name)] = sums[end - width : end].sum() / len(columns)
+        return found
+
     def by_name(
         self, raw: Sequence[Tensor], raw_shapes: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Tensor]:
@@ -173,13 +194,12 @@ class Passes:
                 reached.add(group.block)
         return reached
 
-    def _outputs_of(self, group: LossGroup) -> Tensor:
+    def _outputs_of(self, group: LossGroup) -> Array:
         """Return the position of the output of each column of a group."""
         key = tuple(group.names)
         if key not in self._positions:
             positions = [self._names.index(name) for name in group.names]
-            repeats = torch.tensor(group.widths)
-            self._positions[key] = torch.tensor(positions).repeat_interleave(repeats)
+            self._positions[key] = np.repeat(positions, group.widths)
         return self._positions[key]
 
     def _n_rows(self, x: Batch) -> int:

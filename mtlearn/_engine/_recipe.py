@@ -205,13 +205,14 @@ class Recipe:
             shuffle=self.shuffle,
             loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
             callbacks=[*callbacks, *own],
-            keep_batches=any(getattr(c, "needs_batches", True) for c in callbacks),
+            keep_batches=any(getattr(_bare(c), "needs_batches", True) for c in callbacks),
             record_rate=self.learning_rate_schedule is not None,
             fast_step=self.fast_step,
             device=self.device,
             verbose=0 if isinstance(self.verbose, str) else int(self.verbose),
             seed=self.seed,
         )
+        net.main_output = self.main_output
         net.can_be_stacked = not net.keep_batches and not self.verbose
         net.reusable = not callbacks and self.learning_rate_schedule is None
         return net
@@ -226,3 +227,8 @@ def check_device(device: str) -> None:
             f"`device` must be one that torch can use here. Got {device!r}; 'cpu' always works. "
             f"({str(error).splitlines()[0]})"
         ) from error
+
+
+def _bare(callback: Any) -> Any:
+    """Return a callback without its name."""
+    return callback[1] if isinstance(callback, tuple) else callback

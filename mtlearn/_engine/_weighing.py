@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mtlearn._typing import Floats
 from mtlearn.weighting import Weigher, Weighting
 
-__all__ = ["Weighing", "backward_each", "shared_parameters"]
+__all__ = ["Weighing", "as_floats", "backward_each", "shared_parameters"]
 
 
 class Weighing:
@@ -59,29 +59,32 @@ class Weighing:
         factors = self.weigher.factors(self._base, None)
         return base | dict(zip(self._names, (factors * self._base).tolist(), strict=True))
 
-    def factors(self, losses: Tensor, n_rows: int, products: Tensor | None = None) -> Tensor:
+    def factors(self, losses: Floats, n_rows: int, products: Tensor | None = None) -> Floats:
         """Return what to multiply the weights by in a step, and take note of it.
 
         Parameters
         ----------
-        losses : Tensor of shape (n_outputs,)
+        losses : ndarray of shape (n_outputs,)
             The losses of the batch.
         n_rows : int
             The number of its rows.
         products : Tensor of shape (n_outputs, n_outputs), default=None
             The scalar products of the gradients of the weighted losses.
         """
-        values = losses.detach().double().cpu().numpy()
         between = None if products is None else products.double().cpu().numpy()
         assert self.weigher is not None
-        factors = self.weigher.factors(values, between)
-        self._given.append((n_rows, values, factors * self._base))
-        return torch.as_tensor(factors, dtype=losses.dtype, device=losses.device)
+        factors = self.weigher.factors(losses, between)
+        self._given.append((n_rows, losses, factors * self._base))
+        return factors
 
-    def end_step(self, after: Callable[[], Tensor]) -> None:
+    def factors_of(self, losses: Tensor, n_rows: int, products: Tensor | None = None) -> Tensor:
+        """Return the factors for losses of autograd as a tensor of their type."""
+        return torch.as_tensor(self.factors(as_floats(losses), n_rows, products)).to(losses)
+
+    def end_step(self, after: Callable[[], Floats]) -> None:
         """Tell of a step, whose losses after it are computed if they are asked for."""
         assert self.weigher is not None
-        self.weigher.end_step(self._given[-1][1], lambda: after().detach().double().cpu().numpy())
+        self.weigher.end_step(self._given[-1][1], after)
 
     def end_epoch(self, losses: Sequence[float]) -> dict[str, float]:
         """Tell of an epoch; return the weights that its losses had, if they changed meanwhile.
@@ -99,6 +102,11 @@ class Weighing:
         means, sums = shares @ weights, shares @ of_steps
         weighed = np.divide(shares @ (of_steps * weights), sums, out=means, where=sums != 0)
         return dict(zip(self._names, weighed.tolist(), strict=True))
+
+
+def as_floats(losses: Tensor) -> Floats:
+    """Return losses as numpy's floats."""
+    return losses.detach().double().cpu().numpy()
 
 
 def shared_parameters(module: Any, X: Any) -> set[nn.Parameter]:
@@ -181,7 +189,7 @@ def backward_each(
         ]
     )
     n_rows = len(X if isinstance(X, Tensor) else next(iter(X.values())))
-    factors = weighing.factors(losses, n_rows, gradients @ gradients.mT)
+    factors = weighing.factors_of(losses, n_rows, gradients @ gradients.mT)
     for parameter, of_parameter in zip(parameters, zip(*of_outputs, strict=True), strict=True):
         parts = [
             d * factors[k] if parameter in shared else d

@@ -1,5 +1,25 @@
-"""Inspection: the network of a fitted estimator as a picture."""
+"""Inspection: the network of a fitted estimator as a picture, and what its outputs do."""
 
 from mtlearn.inspection._architecture_display import ArchitectureDisplay
+from mtlearn.inspection._auxiliary_effect import AuxiliaryEffect, auxiliary_effect
+from mtlearn.inspection._auxiliary_effect_display import AuxiliaryEffectDisplay
+from mtlearn.inspection._gradient_conflict_display import GradientConflictDisplay
+from mtlearn.inspection._gradient_flow_display import GradientFlowDisplay
+from mtlearn.inspection._gradient_monitor import GradientMonitor
+from mtlearn.inspection._gradient_report import GradientReport, gradient_report
+from mtlearn.inspection._loss_curves_display import LossCurvesDisplay
+from mtlearn.inspection._loss_weights_display import LossWeightsDisplay
 
-__all__ = ["ArchitectureDisplay"]
+__all__ = [
+    "ArchitectureDisplay",
+    "AuxiliaryEffect",
+    "AuxiliaryEffectDisplay",
+    "GradientConflictDisplay",
+    "GradientFlowDisplay",
+    "GradientMonitor",
+    "GradientReport",
+    "LossCurvesDisplay",
+    "LossWeightsDisplay",
+    "auxiliary_effect",
+    "gradient_report",
+]
