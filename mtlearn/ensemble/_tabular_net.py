@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import log2
-from numbers import Integral, Number
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -207,7 +207,7 @@ def _as_texts(values: Array) -> Array:
 
 
 def _as_text(value: Any) -> str:
-    return str(float(value) if isinstance(value, bool | np.bool_ | Number) else value)
+    return str(float(value) if isinstance(value, bool | np.bool_ | Real) else value)
 
 
 def _is_number(dtype: Any) -> bool:
