@@ -48,6 +48,7 @@ class Weighing:
         self.sees_step_results = weighting is not None and weighting.sees_step_results
         self._base = np.ones(len(self._names))
         self._given: list[tuple[int, Floats, Floats]] = []
+        self._shared: tuple[list[int], set[nn.Parameter]] = [], set()
 
     def begin_epoch(self, epoch: int) -> dict[str, float]:
         """Return the weights to begin an epoch with, counted from 0."""
@@ -80,6 +81,13 @@ class Weighing:
     def factors_of(self, losses: Tensor, n_rows: int, products: Tensor | None = None) -> Tensor:
         """Return the factors for losses of autograd as a tensor of their type."""
         return torch.as_tensor(self.factors(as_floats(losses), n_rows, products)).to(losses)
+
+    def shared(self, module: Any, X: Any, learned: Sequence[nn.Parameter]) -> set[nn.Parameter]:
+        """Return what outputs share of what learns; it is found once, as it stays the same."""
+        ids = [*map(id, learned)]
+        if self._shared[0] != ids:
+            self._shared = ids, shared_parameters(module, X)
+        return self._shared[1]
 
     def end_step(self, after: Callable[[], Floats]) -> None:
         """Tell of a step, whose losses after it are computed if they are asked for."""
@@ -166,7 +174,7 @@ def backward_each(
     parameters : sequence of torch.nn.Parameter
         All that learn.
     """
-    shared = shared_parameters(module, X)
+    shared = weighing.shared(module, X, parameters)
     of_outputs = [
         torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         if loss.requires_grad
