@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -164,18 +165,16 @@ class FastStep:
         raws: list[list[Tensor]] = []
         penalties: list[Tensor] = []
         prepared = self._passes.prepare(labels, sizes)
-        start = 0
-        for x, parts in zip(_split(data.inputs_at(rows), sizes), prepared, strict=True):
-            end = start + sizes[len(raws)]
-            of_batch = self._weighing and [_take(of, slice(start, end)) for of in labels]
+        by_batch = repeat(None) if self._weighing is None else _labels_of(labels, sizes)
+        batches = zip(_split(data.inputs_at(rows), sizes), prepared, by_batch, strict=False)
+        for x, parts, of_batch in batches:
             raws.append(self._run(x, parts, of_batch))
             penalties.append(self._finish(idle))
             self._update()
             self._end_step(x, of_batch)
-            start = end
             if stops():
                 break
-        done = slice(0, start)
+        done = slice(0, sum(sizes[: len(raws)]))
         return self._terms(raws, penalties, [_take(of, done) for of in labels], sizes[: len(raws)])
 
     def _watched_batch(
@@ -313,6 +312,19 @@ def without_formula(module: MultiOutputModule, objective: Objective) -> list[str
 
 def _take(labels: Labels | None, rows: Tensor | slice) -> Labels | None:
     return None if labels is None else Labels(labels.target[rows], labels.weight[rows])
+
+
+def _labels_of(
+    labels: Sequence[Labels | None], sizes: Sequence[int]
+) -> Iterator[tuple[Labels | None, ...]]:
+    """Yield the labels of each batch, of all groups."""
+    of_groups = [
+        repeat(None)
+        if of is None
+        else map(Labels, of.target.split(list(sizes)), of.weight.split(list(sizes)))
+        for of in labels
+    ]
+    return zip(*of_groups, strict=False)
 
 
 def _split(inputs: Batch, sizes: Sequence[int]) -> Iterator[Batch]:

@@ -70,6 +70,9 @@ class SquaredError(LossFormula):
         target, twice = prepared
         torch.sub(raw, target, out=out).mul_(twice)
 
+    def label_losses(self, raw: Tensor, target: Tensor) -> Tensor:
+        return torch.sub(raw, target).square_()
+
 
 class AbsoluteError(LossFormula):
     """Absolute differences; at the target itself the gradient is 0."""

@@ -160,12 +160,15 @@ class Passes:
             if of_group is not None:
                 columns = raw[group.block][:, group.columns]
                 weighted = group.formula.label_losses(columns, of_group.target) * of_group.weight
-                sums = weighted.view(len(columns), -1).sum(0).cpu().numpy()
-                widths = group.label_widths if len(group.names) > 1 else [len(sums)]
-                ends = np.cumsum(widths)
-                for name, end, width in zip(group.names, ends, widths, strict=True):
-                    found[self._names.index(name)] = sums[end - width : end].sum() / len(columns)
-        return found
+                if len(group.names) == 1:
+                    found[self._names.index(group.names[0])] = float(weighted.sum())
+                    continue
+                sums = weighted.sum(0).cpu().numpy()
+                outputs = np.repeat(
+                    [self._names.index(name) for name in group.names], group.label_widths
+                )
+                np.add.at(found, outputs, sums)
+        return found / len(raw[0])
 
     def by_name(
         self, raw: Sequence[Tensor], raw_shapes: Mapping[str, tuple[int, ...]]
