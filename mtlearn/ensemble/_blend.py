@@ -202,6 +202,29 @@ class Blend(NamedParts, NamedOutputs):
             raise AttributeError("Blend: no output has classes, so no probabilities.")
         return self._one_or_list(chances) if self._own_names else Targets(chances)
 
+    def predict_std(self, X: ArrayLike, outputs: Collection[str] | None = None) -> Any:
+        """Predict the standard deviation of the outputs for which all estimators do.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), Inputs or dict of array-like
+            The rows.
+        outputs : list of str, default=None
+            Which outputs, in which order; None for all.
+
+        Returns
+        -------
+        Targets, or ndarray of shape (n_samples,) or (n_samples, n_columns)
+            That of the mixture: its variance is the mean of the variances, and the variance of the
+            means. By name; an array if `y` was one.
+
+        Raises
+        ------
+        AttributeError
+            If no output has one.
+        """
+        return self._like_y(self._predict_std(X, outputs))
+
     def score(self, X: ArrayLike, y: Any, sample_weight: SampleWeight = None) -> float:
         """Return the score of the estimators' main output, or the mean over outputs.
 
@@ -336,6 +359,22 @@ class Blend(NamedParts, NamedOutputs):
     ) -> dict[str, Array]:
         return self._mean(X, self._with_classes(names), proba=True)
 
+    def _predict_std(self, X: ArrayLike, names: Collection[str] | None = None) -> dict[str, Array]:
+        heads = {n: h for n, h in self._heads(names).items() if not isinstance(h, ClassHead)}
+        if not heads:
+            raise AttributeError("Blend: classes have no standard deviation.")
+        stds = [_stds(one, X, list(heads)) for one in self.estimators_]
+        kept = [name for name in heads if all(name in of_one for of_one in stds)]
+        means = [predict_outputs(one, X, kept) for one in self.estimators_]
+        return {
+            name: _std_of_mixture(
+                [mean[name] for mean in means],
+                [std[name] for std in stds],
+                list(self.weights_[name].values()),
+            )
+            for name in kept
+        }
+
     def _scores(
         self,
         X: ArrayLike,
@@ -383,6 +422,28 @@ class Blend(NamedParts, NamedOutputs):
         return tags
 
 
+def _reach(fitted: Any, X: ArrayLike) -> tuple[Any, Any]:
+    """Return the net at the end of a Pipeline, and the rows as it gets them."""
+    net, steps = find_net(fitted)
+    rows: Any = X
+    for step in steps:
+        rows = step.transform(rows)
+    return net, rows
+
+
+def _stds(fitted: Any, X: ArrayLike, names: list[str]) -> dict[str, Array]:
+    net, rows = _reach(fitted, X)
+    return net._predict_std(rows, names)
+
+
+def _std_of_mixture(
+    means: Sequence[Array], stds: Sequence[Array], weights: Sequence[float]
+) -> Array:
+    mean = np.average(means, axis=0, weights=weights)
+    squares = [std**2 + (one - mean) ** 2 for std, one in zip(stds, means, strict=True)]
+    return np.sqrt(np.average(squares, axis=0, weights=weights))
+
+
 def _fit(estimator: Any, X: ArrayLike, y: Targets, given: dict[str, Any]) -> Any:
     """Fit an estimator, or a Pipeline whose last step gets what is given besides."""
     prefix = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
@@ -397,10 +458,7 @@ def _named_heads(estimator: Any) -> list[str]:
 
 def _held_out(fitted: Any, X: ArrayLike) -> dict[str, Array]:
     """Return what the members predict of rows that they held out; NaN for rows that none did."""
-    net, steps = find_net(fitted)
-    rows: Any = X
-    for step in steps:
-        rows = step.transform(rows)
+    net, rows = _reach(fitted, X)
     return net._predict_held_out(rows)
 
 

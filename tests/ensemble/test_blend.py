@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mtlearn import MultiOutputNet, OutputView, Targets
 from mtlearn.ensemble import Blend
-from mtlearn.heads import Classification, MultiLabel, Quantile, Regression
+from mtlearn.heads import Classification, Gaussian, MultiLabel, Quantile, Regression
 from mtlearn.inspection import ArchitectureDisplay
 from mtlearn.trunks import MLP
 
@@ -306,3 +306,30 @@ def test_an_array_with_several_heads_has_predictions_by_name():
     blend = Blend([("a", net(heads=heads, max_epochs=2))]).fit(X, Y["line"])
     assert list(blend.predict(X)) == ["y", "range"]
     assert set(blend.scores(X, Y["line"])) == {"y", "range"}
+
+
+def test_the_standard_deviation_is_that_of_the_mixture():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    y = Targets({"price": X[:, 0] + rng.normal(size=120), "size": X[:, 1], "kind": X[:, 0] > 0})
+    net = MultiOutputNet(
+        heads={"price": Gaussian(), "kind": Classification()},
+        n_members=2,
+        early_stopping=True,
+        validation_fraction=0.5,
+        max_epochs=10,
+        random_state=0,
+    )
+    blend = Blend([("a", net), ("b", clone(net).set_params(random_state=1))]).fit(X, y)
+    found = blend.predict_std(X)
+    assert list(found) == ["price", "size"]
+    for name in found:
+        share = np.array(list(blend.weights_[name].values()))[:, None]
+        means = np.array([one.predict(X)[name] for one in blend.estimators_])
+        stds = np.array([one.predict_std(X)[name] for one in blend.estimators_])
+        second = (share * (means**2 + stds**2)).sum(axis=0)
+        variance = second - (share * means).sum(axis=0) ** 2
+        np.testing.assert_allclose(found[name] ** 2, variance, rtol=1e-6)
+    np.testing.assert_array_equal(blend.output("price").predict_std(X), found["price"])
+    with pytest.raises(AttributeError, match="classes have no standard deviation"):
+        blend.predict_std(X, ["kind"])

@@ -445,8 +445,7 @@ def test_members_and_blends_have_intervals():
         assert set(found) == set(HEADS)
         for name in found:
             assert share_inside(found[name], test_price) == pytest.approx(0.8, abs=0.08)
-        varies = np.ptp(np.diff(found["spread"])) > 1e-6
-        assert varies == (estimator is members)  # a blend has no standard deviation
+        assert np.ptp(np.diff(found["spread"])) > 1e-6  # by the standard deviation
     array = ConformalIntervalsCV(Blend([("a", net()), ("b", net(alpha=0.1))]), cv=2).fit(X, PRICE)
     assert array.predict_interval(X).shape == (N, 2)
 
