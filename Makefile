@@ -68,6 +68,7 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/intervals.py --write
 	$(BIN)/python benchmarks/bike.py --write
 	$(BIN)/python benchmarks/weighting_steps.py --write
+	$(BIN)/python benchmarks/weightings.py --write
 	$(BIN)/python benchmarks/auxiliary_effect.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write

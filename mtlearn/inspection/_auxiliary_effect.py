@@ -219,20 +219,23 @@ class AuxiliaryEffect:
         if verdict == "hurts":
             i = int(np.argmin(np.where(self.upper[name] < 0, means, np.inf)))
         said = "shows no evidence of an effect" if verdict == "no evidence" else verdict
-        which = "worst" if verdict == "hurts" else "best"
+        which = "its worst" if verdict == "hurts" else "its best"
+        which = "the" if len(means) == 2 else which
         before, after = (self.scores[name][k].mean() for k in (0, i))
         text = (
-            f"{name!r} {said}: with its {which} weight, {self.weights[name][i]:g}, the score of "
+            f"{name!r} {said}: with {which} weight {self.weights[name][i]:g}, the score of "
             f"{self.main!r} is {after:.4g} instead of {before:.4g}, a difference of "
             f"{means[i]:+.3g} ({self._range(self.lower[name][i], self.upper[name][i])})."
         )
         hurting = self.weights[name][self.upper[name] < 0]
         if verdict == "helps" and len(hurting):
             text += f" It hurts with {_listed(hurting)}."
+        is_alone = sum(len(weights) - 1 for weights in self.weights.values()) == 1
+        holds = "interval holds" if is_alone else "intervals of all weights hold at once"
         text += (
             f" On {self.n_splits} splits, the weight 0 was compared with "
-            f"{_listed(self.weights[name][1:])}; the intervals of all weights hold at once with a "
-            f"probability of {100 * self.level:g} %."
+            f"{_listed(self.weights[name][1:])}; the {holds} with a probability of "
+            f"{100 * self.level:g} %."
         )
         return text + (self._about_random(name) if name in self.random_scores else "")
 

@@ -305,7 +305,7 @@ def test_an_effect_is_explained_with_its_figures():
     effect = effect_of(BASE, BASE + 0.1, BASE - 0.2)
     assert repr(effect) == "AuxiliaryEffect(main='price', verdicts={'aux': 'helps'})"
     assert effect.explain() == (
-        "'aux' helps: with its best weight, 0.1, the score of 'price' is 0.6033 instead of 0.5033, "
+        "'aux' helps: with its best weight 0.1, the score of 'price' is 0.6033 instead of 0.5033, "
         "a difference of +0.1 (95 % interval 0.1 to 0.1). It hurts with 0.3. On 6 splits, the "
         "weight 0 was compared with 0.1 and 0.3; the intervals of all weights hold at once with a "
         "probability of 95 %."

@@ -311,7 +311,10 @@ def test_all_of_a_frozen_trunk_leaves_the_heads():
     report = gradient_report(net, X, Y)
     assert [stage for stage, names in reached(report).items() if names] == list(Y)
     assert np.isnan(report.trunk_cosines).all()
-    assert "`kind` reaches its own head, and shares no stage with `price`." in report.explain()
+    assert (
+        "`kind` reaches its own head, and shares no stage that learns with `price`."
+        in report.explain()
+    )
 
 
 def test_what_stands_in_place_of_a_missing_label_changes_nothing():
