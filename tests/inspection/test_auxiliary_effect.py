@@ -311,7 +311,7 @@ def test_an_effect_is_explained_with_its_figures():
         "probability of 95 %."
     )
     hurts = effect_of(BASE, BASE - 0.1, BASE - 0.2).explain()
-    assert hurts.startswith("'aux' hurts: with its worst weight, 0.3, the score of 'price' is 0.30")
+    assert hurts.startswith("'aux' hurts: with its worst weight 0.3, the score of 'price' is 0.30")
     assert effect_of(BASE, BASE).explain().startswith("'aux' shows no evidence of an effect: with")
     two = AuxiliaryEffect(
         "price", {"a": [0, 1], "b": [0, 2]}, {"a": [BASE, BASE], "b": [BASE, BASE + 1]}, 0.25
