@@ -47,7 +47,8 @@ def _on_output(report: Any, k: int, main: int) -> str:
     reached = _names_of_reached(report, k, trunk)
     shared = np.flatnonzero(report.reaches[:, k] & report.reaches[:, main] & trunk)
     if not len(shared):
-        return f"{name} reaches {reached}, and shares no stage that learns with `{report.main_output}`."
+        main = report.main_output
+        return f"{name} reaches {reached}, and shares no stage that learns with `{main}`."
     last = int(shared[-1])
     return (
         f"{name} reaches {reached}; with weight {weight:.3g} it makes "
