@@ -130,7 +130,7 @@ def test_every_step_is_seen_searched_and_copied():
     frame, y = make_frame()
     net = quick()
     assert isinstance(net, Blend)
-    html = estimator_html_repr(net)
+    html = "".join(estimator_html_repr(one) for _, one in net.estimators)
     for part in ("SimpleImputer", "SmoothClip", "PiecewiseLinear", "OneHotEncoder", "MLP"):
         assert part in html
     search = GridSearchCV(net, {"bins__columns__bins__bins__n_bins": [2, 8]}, cv=2)

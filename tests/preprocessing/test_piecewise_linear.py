@@ -220,7 +220,7 @@ def test_single_precision_tells_small_bins_of_large_values_apart():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_missing_and_infinite_values_are_refused_with_a_remedy(bad):
-    broken = pd.DataFrame(X, columns=["a", "b", "c"])
+    broken = pd.DataFrame(X.copy(), columns=["a", "b", "c"])
     broken.loc[3, "b"] = bad
     message = r"NaN or infinity in 1 of 101 rows, in the columns \['b'\]; fill .* SimpleImputer\("
     with pytest.raises(ValueError, match=message):
