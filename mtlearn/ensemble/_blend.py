@@ -23,7 +23,7 @@ from mtlearn.estimators._class_columns import (
 )
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
 from mtlearn.estimators._predictions import NamedOutputs, Predictions
-from mtlearn.estimators._view import OutputView, find_net, predict_outputs
+from mtlearn.estimators._view import OutputView, find_net, predict_outputs, transform
 from mtlearn.estimators._weights import find_label_weights
 from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
@@ -422,18 +422,9 @@ class Blend(NamedParts, NamedOutputs):
         return tags
 
 
-def _reach(fitted: Any, X: ArrayLike) -> tuple[Any, Any]:
-    """Return the net at the end of a Pipeline, and the rows as it gets them."""
-    net, steps = find_net(fitted)
-    rows: Any = X
-    for step in steps:
-        rows = step.transform(rows)
-    return net, rows
-
-
 def _stds(fitted: Any, X: ArrayLike, names: list[str]) -> dict[str, Array]:
-    net, rows = _reach(fitted, X)
-    return net._predict_std(rows, names)
+    net, steps = find_net(fitted)
+    return net._predict_std(transform(X, steps), names)
 
 
 def _std_of_mixture(
@@ -458,8 +449,8 @@ def _named_heads(estimator: Any) -> list[str]:
 
 def _held_out(fitted: Any, X: ArrayLike) -> dict[str, Array]:
     """Return what the members predict of rows that they held out; NaN for rows that none did."""
-    net, rows = _reach(fitted, X)
-    return net._predict_held_out(rows)
+    net, steps = find_net(fitted)
+    return net._predict_held_out(transform(X, steps))
 
 
 def _as_numbers(labels: Array, head: Head) -> Floats:

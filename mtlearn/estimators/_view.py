@@ -14,7 +14,7 @@ from mtlearn.estimators._predictions import NamedOutputs, has_std
 from mtlearn.heads import ClassHead, Head, MultiLabel
 from mtlearn.targets import Targets
 
-__all__ = ["OutputView", "find_net", "predict_outputs"]
+__all__ = ["OutputView", "find_net", "predict_outputs", "transform"]
 
 
 def _has_classes(view: "OutputView") -> bool:
@@ -147,7 +147,7 @@ class OutputView(BaseEstimator):
             The standard deviations of the labels about the predictions.
         """
         net, steps = self._find()
-        return net._predict_std(_transform(X, steps), [self.name])[self.name]
+        return net._predict_std(transform(X, steps), [self.name])[self.name]
 
     def score(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Return the output's own score.
@@ -168,7 +168,7 @@ class OutputView(BaseEstimator):
         """
         net, steps = self._find()
         labels = Targets({self.head_.target or self.name: y})
-        return net._scores(_transform(X, steps), labels, sample_weight, [self.name])[self.name]
+        return net._scores(transform(X, steps), labels, sample_weight, [self.name])[self.name]
 
     @property
     def head_(self) -> Head:
@@ -261,11 +261,12 @@ def predict_outputs(
 ) -> dict[str, Array]:
     """Return the predictions, or the class probabilities, of some outputs in one pass."""
     net, steps = find_net(fitted)
-    rows = _transform(X, steps)
+    rows = transform(X, steps)
     return net._predict_proba(rows, names) if proba else net._predict(rows, names)
 
 
-def _transform(X: Any, steps: list[Any]) -> Any:
+def transform(X: Any, steps: list[Any]) -> Any:
+    """Return rows as the transformers of a Pipeline leave them."""
     for step in steps:
         X = step.transform(X)
     return X

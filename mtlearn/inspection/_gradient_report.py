@@ -12,6 +12,7 @@ from mtlearn._optional import import_optional
 from mtlearn._typing import Array, Floats, Mask, RandomState, SampleWeight
 from mtlearn._validation import check_known
 from mtlearn.estimators._architecture import Stage, find_architecture
+from mtlearn.estimators._view import transform
 from mtlearn.inspection._explain_gradients import explain_gradients
 from mtlearn.inspection._fitted_rows import (
     batches_of,
@@ -258,8 +259,7 @@ def gradient_report(
     """
     owner = "gradient_report"
     fitted, steps, n_members = find_fitted(net, f"{owner}: `net`")
-    for step in steps:
-        X = step.transform(X)
+    X = transform(X, steps)
     names: list[str] = fitted.output_names_
     if main_output is not None:
         check_known([main_output], names, subject=f"{owner}: `main_output`")

@@ -11,9 +11,8 @@ import numpy as np
 from mtlearn._arrays import as_columns
 from mtlearn._typing import Array, Floats
 from mtlearn.estimators._predictions import has_std
-from mtlearn.estimators._view import find_net
+from mtlearn.estimators._view import find_net, transform
 from mtlearn.heads import ClassHead, Head, Quantile
-from mtlearn.model_selection._cross_fits import transform
 from mtlearn.model_selection._held_out_wrapper import innermost
 from mtlearn.targets import Targets
 

@@ -12,7 +12,7 @@ from mtlearn._sklearn import safe_indexing
 from mtlearn._typing import Array, Floats
 from mtlearn.model_selection._iterative_stratification import IterativeStratification
 
-__all__ = ["cross_fits", "transform"]
+__all__ = ["cross_fits"]
 
 N_FOLDS = 5
 
@@ -91,10 +91,3 @@ def _fit_fold(
 
 def _has_rows(value: Any, n_rows: int) -> bool:
     return hasattr(value, "__len__") and not isinstance(value, str) and len(value) == n_rows
-
-
-def transform(X: Any, steps: list[Any]) -> Any:
-    """Return rows as the transformers of a Pipeline leave them."""
-    for step in steps:
-        X = step.transform(X)
-    return X

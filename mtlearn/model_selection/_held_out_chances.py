@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mtlearn._typing import Array, Floats
-from mtlearn.estimators._view import find_net, predict_outputs
+from mtlearn.estimators._view import find_net, predict_outputs, transform
 from mtlearn.heads import ClassHead, Head, MultiLabel
-from mtlearn.model_selection._cross_fits import cross_fits, transform
+from mtlearn.model_selection._cross_fits import cross_fits
 
 __all__ = ["cross_chances", "known_chances"]
 

@@ -16,10 +16,9 @@ from mtlearn._validation import check_known
 from mtlearn.estimators import MultiOutputNetRegressor, OutputView
 from mtlearn.estimators._outputs import ARRAY_NAME, as_targets, check_all_targets, labels_of
 from mtlearn.estimators._predictions import NamedOutputs
-from mtlearn.estimators._view import find_net, predict_outputs
+from mtlearn.estimators._view import find_net, predict_outputs, transform
 from mtlearn.estimators._weights import find_label_weights
 from mtlearn.heads import ClassHead, Head
-from mtlearn.model_selection._cross_fits import transform
 from mtlearn.model_selection._rows import rows_in
 from mtlearn.targets import Targets
 

@@ -536,9 +536,9 @@ def test_bad_parameters_are_refused(params, y, message):
 
 def test_what_a_fitted_estimator_was_not_fitted_for_is_refused():
     prefit = ConformalIntervalsCV(net(max_epochs=1), cv="prefit")
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="This MultiOutputNet instance is not fitted yet"):
         prefit.fit(X, Y)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="This ConformalIntervalsCV instance is not fitted"):
         prefit.predict_interval(X)
     prefit.set_params(estimator=net(max_epochs=1).fit(X, Y))
     with pytest.raises(ValueError, match=r"must have the shape \(200,\).*Got \(200, 2\)"):
