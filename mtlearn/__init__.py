@@ -12,6 +12,7 @@ from mtlearn.estimators import (  # noqa: E402
     MultiOutputNet,
     MultiOutputNetClassifier,
     MultiOutputNetRegressor,
+    OnlineMultiOutputNet,
     OutputView,
 )
 from mtlearn.inputs import Inputs  # noqa: E402
@@ -22,6 +23,7 @@ __all__ = [
     "MultiOutputNet",
     "MultiOutputNetClassifier",
     "MultiOutputNetRegressor",
+    "OnlineMultiOutputNet",
     "OutputView",
     "Targets",
     "__version__",

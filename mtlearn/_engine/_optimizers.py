@@ -25,6 +25,7 @@ __all__ = [
 
 # Fused kernels update all parameters in one call; on small nets that is most of a step's time.
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adagrad": torch.optim.Adagrad,
     "adam": partial(torch.optim.Adam, fused=True),
     "adamw": partial(torch.optim.AdamW, fused=True),
     "rmsprop": torch.optim.RMSprop,

@@ -69,7 +69,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         that 1.0 means no better than a constant on every output. False gives the raw sum.
     missing_targets : {"raise", "ignore"}, default="raise"
         Whether missing labels (NaN, None, NaT) are an error, or left out of losses and scores.
-    optimizer : {"adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
+    optimizer : {"adagrad", "adam", "adamw", "rmsprop", "sgd"} or callable, default="adam"
         The optimizer by name, with torch's defaults, or what makes one from parameters and ``lr``:
         a class of ``torch.optim`` or ``functools.partial(torch.optim.SGD, momentum=0.9)``.
     optimizer_params : dict of str to Any, default=None

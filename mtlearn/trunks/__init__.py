@@ -5,6 +5,7 @@ from mtlearn.trunks._category_embedding import CategoryEmbedding
 from mtlearn.trunks._convolution import Convolution
 from mtlearn.trunks._embedding import Embedding
 from mtlearn.trunks._graph import Graph
+from mtlearn.trunks._hedge import Hedge
 from mtlearn.trunks._inception import Inception
 from mtlearn.trunks._linear_skip import LinearSkip
 from mtlearn.trunks._mlp import MLP
@@ -24,6 +25,7 @@ __all__ = [
     "Convolution",
     "Embedding",
     "Graph",
+    "Hedge",
     "Inception",
     "LinearSkip",
     "MMoE",

@@ -8,6 +8,7 @@ from mtlearn.weighting._grad_cosine import GradCosine
 from mtlearn.weighting._linear import Linear
 from mtlearn.weighting._log_sum import LogSum
 from mtlearn.weighting._mgda import MGDA
+from mtlearn.weighting._multiplicative_weights import MultiplicativeWeights
 from mtlearn.weighting._nash import NashMTL
 from mtlearn.weighting._pcgrad import PCGrad
 from mtlearn.weighting._random_weights import RandomWeights
@@ -23,6 +24,7 @@ __all__ = [
     "GradCosine",
     "Linear",
     "LogSum",
+    "MultiplicativeWeights",
     "NashMTL",
     "PCGrad",
     "RandomWeights",

@@ -1,0 +1,91 @@
+"""What a step needs of a loss at each label: its value, its slope and its curvature."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from scipy.special import expit, log_softmax
+from torch import nn
+
+from mtlearn._typing import Array, Floats
+
+__all__ = ["LabelTerms", "label_terms"]
+
+# From raw outputs of shape (n_rows, *raw_shape) and encoded labels: the loss of each label, the
+# derivatives of the losses by the raw outputs, and the second ones.
+LabelTerms: TypeAlias = Callable[[Floats, Array], tuple[Floats, Floats, Floats]]
+
+LEAST = 1e-4
+
+
+def label_terms(loss: nn.Module) -> LabelTerms:
+    """Return the terms of a loss: by formula where there is one, else by autograd.
+
+    Where the second derivative is not known, or may be 0, it is the square of the first one, as in
+    the online Newton step; it is 0.0001 at least.
+
+    References
+    ----------
+    Hazan, Agarwal and Kale, "Logarithmic Regret Algorithms for Online Convex Optimization", 2007.
+    """
+    match loss:
+        case nn.BCEWithLogitsLoss():
+            pos_weight = None if loss.pos_weight is None else loss.pos_weight.numpy()
+            return _Logistic(pos_weight)
+        case nn.CrossEntropyLoss():
+            return _CrossEntropy(float(loss.label_smoothing))
+        case nn.MSELoss():
+            return _squared_error
+    return _ByAutograd(loss)
+
+
+class _Logistic:
+    """Log loss of the log-odds."""
+
+    def __init__(self, pos_weight: Floats | None) -> None:
+        self.pos_weight = pos_weight
+
+    def __call__(self, raw: Floats, target: Array) -> tuple[Floats, Floats, Floats]:
+        p = expit(raw)
+        losses = np.logaddexp(0.0, raw) - target * raw
+        if self.pos_weight is None:
+            return losses, p - target, np.maximum(p * (1 - p), LEAST)
+        positive = self.pos_weight * target
+        losses = positive * np.logaddexp(0.0, -raw) + (1 - target) * np.logaddexp(0.0, raw)
+        both = positive + 1 - target
+        return losses, both * p - positive, np.maximum(both * p * (1 - p), LEAST)
+
+
+class _CrossEntropy:
+    """Log loss of a softmax, with smoothed labels."""
+
+    def __init__(self, label_smoothing: float) -> None:
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, raw: Floats, target: Array) -> tuple[Floats, Floats, Floats]:
+        log_p = log_softmax(raw, axis=1)
+        goal = np.full(raw.shape, self.label_smoothing / raw.shape[1])
+        goal[np.arange(len(raw)), target] += 1 - self.label_smoothing
+        p = np.exp(log_p)
+        return -(goal * log_p).sum(axis=1), p - goal, np.maximum(p * (1 - p), LEAST)
+
+
+def _squared_error(raw: Floats, target: Array) -> tuple[Floats, Floats, Floats]:
+    off = raw - target
+    return off**2, 2 * off, np.full(raw.shape, 2.0)
+
+
+class _ByAutograd:
+    """Any other loss."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.loss = loss.double()
+
+    def __call__(self, raw: Floats, target: Array) -> tuple[Floats, Floats, Floats]:
+        with torch.enable_grad():
+            leaf = torch.tensor(raw, requires_grad=True)
+            losses = self.loss(leaf, torch.as_tensor(target))
+            (slopes,) = torch.autograd.grad(losses.sum(), leaf)
+        slopes = slopes.numpy()
+        return losses.detach().numpy(), slopes, np.maximum(slopes**2, LEAST)

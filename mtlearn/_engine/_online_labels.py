@@ -1,0 +1,209 @@
+"""What a stream tells of one output's labels: classes, frequencies, mean and scale so far."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from sklearn.base import clone
+
+from mtlearn._arrays import as_columns, homogeneous
+from mtlearn._typing import Array, Floats
+from mtlearn.heads import Classification, Head, Regression
+from mtlearn.heads._scale import as_numbers
+
+__all__ = ["LabelStream", "follow_labels"]
+
+GROWTH = 1.1
+
+
+class LabelStream(ABC):
+    """Keeps the encoding of a head up to date with the labels that came.
+
+    Parameters
+    ----------
+    head : Head
+        The head, which it fits.
+
+    Attributes
+    ----------
+    mean_weight : float
+        The mean weight of labels that have some.
+    share : float
+        The mean weight of all rows, those without a label counting 0.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.n_rows, self.n_labels, self.weight = 0, 0, 0.0
+        self._next = 0.0
+
+    @property
+    def mean_weight(self) -> float:
+        return self.weight / max(self.n_labels, 1)
+
+    @property
+    def share(self) -> float:
+        return self.weight / max(self.n_rows, 1)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the head can encode and decode."""
+        return self._next > 0
+
+    @abstractmethod
+    def check(self, y: Array, weight: Floats) -> None:
+        """Raise a ValueError for labels that `learn` could not take; change nothing."""
+
+    def learn(self, y: Array, weight: Floats) -> bool:
+        """Take note of labels; return whether the encoding has changed."""
+        self.n_rows += len(y)
+        rows = as_columns(weight).max(axis=1, initial=0.0)
+        self.n_labels += int((rows > 0).sum())
+        self.weight += float(rows.sum())
+        if not rows.any():
+            return False
+        must_fit = self._note(y, weight)
+        if not must_fit and self.n_labels < self._next:
+            return False
+        self._next = max(GROWTH * self.n_labels, self._next)
+        self.refit()
+        return True
+
+    @abstractmethod
+    def _note(self, y: Array, weight: Floats) -> bool:
+        """Take note of labels, some of which have a weight; return whether to fit at once."""
+
+    @abstractmethod
+    def refit(self) -> None:
+        """Fit the head to all that came."""
+
+
+class ClassStream(LabelStream):
+    """The weight of each class."""
+
+    def __init__(self, head: Classification) -> None:
+        super().__init__(head)
+        self.is_declared = head.classes is not None
+        self.classes: Array = np.empty(0)
+        self.mass = np.zeros(0)
+        if self.is_declared:
+            self.classes = homogeneous(np.asarray(head.classes))
+            self.mass = np.zeros(len(self.classes))
+            self._next = 1.0
+            self.refit()
+
+    def check(self, y: Array, weight: Floats) -> None:
+        labels = homogeneous(y[weight > 0])
+        if self.is_declared:
+            self.head.encode(y, weight)
+        elif len(labels):
+            self._join(labels)
+
+    def _join(self, labels: Array) -> Array:
+        """Return the classes there are and those of the labels, sorted."""
+        try:
+            if len(self.classes) and _is_text(labels) != _is_text(self.classes):
+                raise TypeError(f"got {labels[0]!r} beside {self.classes.tolist()}")
+            return np.unique([*self.classes.tolist(), *labels.tolist()])
+        except TypeError as error:
+            raise ValueError(f"classes must be of one kind that can be sorted: {error}.") from error
+
+    def _note(self, y: Array, weight: Floats) -> bool:
+        labels = homogeneous(y[weight > 0])
+        is_new = not self.is_declared and not np.isin(labels, self.classes).all()
+        if is_new:
+            classes = self._join(labels)
+            mass = np.zeros(len(classes))
+            mass[np.isin(classes, self.classes)] = self.mass
+            self.classes, self.mass = classes.astype(labels.dtype, copy=False), mass
+        order = np.argsort(self.classes)
+        codes = order[np.searchsorted(self.classes, labels, sorter=order)]
+        np.add.at(self.mass, codes, weight[weight > 0])
+        return is_new
+
+    def refit(self) -> None:
+        one = self.mean_weight or 1.0  # as if each class had come once more
+        head = clone(self.head).set_params(classes=self.classes)
+        head.fit(self.classes, self.mass + one, normalize=True)
+        self.head = head
+
+
+class NumberStream(LabelStream):
+    """The mean and the scale of each column."""
+
+    def __init__(self, head: Regression) -> None:
+        super().__init__(head)
+        self.sums = np.zeros(0)
+        self.mean, self.squares = np.zeros(0), np.zeros(0)
+        self.shape: tuple[int, ...] = ()
+
+    def check(self, y: Array, weight: Floats) -> None:
+        as_numbers(y, weight, "Regression")
+        if self.is_known and y.shape[1:] != self.shape:
+            raise ValueError(
+                f"the labels must have the columns of the first ones, shape {self.shape} per row. "
+                f"Got {y.shape[1:]}."
+            )
+
+    def _note(self, y: Array, weight: Floats) -> bool:
+        values, weight = as_columns(as_numbers(y, weight, "Regression")), as_columns(weight)
+        if not self.is_known:
+            self.shape = y.shape[1:]
+            self.sums = np.zeros(values.shape[1])
+            self.mean, self.squares = np.zeros_like(self.sums), np.zeros_like(self.sums)
+        total = weight.sum(axis=0)
+        mean = (weight * values).sum(axis=0) / np.where(total > 0, total, 1.0)
+        squares = (weight * (values - mean) ** 2).sum(axis=0)
+        sums = self.sums + total
+        ratio = total / np.where(sums > 0, sums, 1.0)
+        off = mean - self.mean
+        self.squares = self.squares + squares + off**2 * self.sums * ratio
+        self.mean = self.mean + off * ratio
+        self.sums = sums
+        return not self.is_known
+
+    def refit(self) -> None:
+        deviation = np.sqrt(self.squares / np.where(self.sums > 0, self.sums, 1.0))
+        known = np.where(self.sums > 0, self.sums, 1.0)  # a column without labels counts as 0
+        two = np.stack([self.mean - deviation, self.mean + deviation])
+        head = clone(self.head)
+        head.fit(
+            two.reshape(2, *self.shape),
+            np.stack([known, known]).reshape(2, *self.shape) / 2,
+            normalize=True,
+            more_to_come=True,
+        )
+        self.head = head
+
+
+class FirstLabels(LabelStream):
+    """The first labels that come: what heads of other kinds are fitted to, once."""
+
+    def check(self, y: Array, weight: Floats) -> None:
+        if not weight.any():
+            return
+        if self.is_known:
+            self.head.encode(y, weight)
+        else:
+            clone(self.head).fit(y, weight, normalize=True, more_to_come=True)
+
+    def _note(self, y: Array, weight: Floats) -> bool:
+        if not self.is_known:
+            self.head.fit(y, weight, normalize=True, more_to_come=True)
+            self._next = float("inf")
+        return False
+
+    def refit(self) -> None:
+        """Keep the head as it is."""
+
+
+def follow_labels(head: Head) -> LabelStream:
+    """Return what follows the labels of a head."""
+    if type(head) is Classification:
+        return ClassStream(head)
+    if type(head) is Regression and head.transformer is None:
+        return NumberStream(head)
+    return FirstLabels(head)
+
+
+def _is_text(labels: Array) -> bool:
+    return any(isinstance(label, str) for label in labels.ravel()[:1].tolist())

@@ -1,0 +1,327 @@
+"""A network that learns a stream: the trunk, the experts of all outputs, and their steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mtlearn._engine._expert_heads import ExpertHeads, Stack
+from mtlearn._engine._flat_optimizer import FlatOptimizer, Moments
+from mtlearn._engine._online_output import OnlineOutput
+from mtlearn._engine._optimizers import find_optimizer
+from mtlearn._random import part_seed, seeded
+from mtlearn._running import RunningFeatures
+from mtlearn._typing import Array, Floats, Mask
+from mtlearn.exceptions import DivergenceError
+from mtlearn.trunks import Trunk
+
+__all__ = ["OnlineNetwork", "OnlineRecipe", "Step"]
+
+
+@dataclass(frozen=True)
+class OnlineRecipe:
+    """How to learn: everything but the data and the parts.
+
+    With `weighs_losses` the loss of an output is the sum of its experts' by their weights, else
+    their mean. Absent values are estimated where there are `most_imputed` features or fewer.
+    """
+
+    loss_weights: Mapping[str, float]
+    optimizer: Any
+    optimizer_params: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate: float = 0.1
+    second_order: bool = True
+    weighs_losses: bool = False
+    scale: bool = True
+    most_imputed: float = 250
+    forgetting: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the trunk made of a batch: a tensor of each expert, and where experts were there."""
+
+    tensors: list[Tensor]
+    features: list[Floats]
+    experts_present: Mask | None
+
+
+class OnlineNetwork:
+    """The state of a stream's learner.
+
+    Parameters
+    ----------
+    recipe : OnlineRecipe
+        How to learn.
+    trunk : Trunk
+        The trunk's specification.
+    outputs : dict of str to OnlineOutput
+        The outputs with weight in the loss, and others.
+    """
+
+    def __init__(
+        self, recipe: OnlineRecipe, trunk: Trunk, outputs: Mapping[str, OnlineOutput]
+    ) -> None:
+        self.recipe, self.trunk, self.outputs = recipe, trunk, dict(outputs)
+        self.features = RunningFeatures(
+            scale=recipe.scale, most_imputed=recipe.most_imputed, forgetting=recipe.forgetting
+        )
+        self.n_features, self.n_steps = 0, 0
+        self.module: Any = nn.Identity()
+        self.expert_names: list[str] = []
+        self._optimizer: FlatOptimizer | None = None
+        self._moments: Moments | None = None
+        self._places: list[tuple[Tensor, Stack]] = []
+
+    def widen(self, names: Sequence[str]) -> None:
+        """Take the features of these names, of which the first are those there are.
+
+        Raises
+        ------
+        ValueError
+            If the trunk cannot take more features than it was made with.
+        """
+        if len(names) == self.n_features:
+            return
+        seed = part_seed(self.recipe.seed, f"trunk/{len(names)}")
+        with seeded(seed):
+            if self.n_features == 0:
+                self.module = self.trunk.build(len(names)).double()
+            elif not hasattr(self.module, "widen"):
+                new = list(names[self.n_features :])
+                raise ValueError(
+                    f"`trunk` {type(self.trunk).__name__} takes the features that it began with. "
+                    f"Got the new ones {new}; use trunks.Hedge, which takes more."
+                )
+            else:
+                self._forget_optimizer()
+                self.module.widen(len(names))
+                self.module.double()
+        self.n_features = len(names)
+        self.features.widen(len(names))
+        self._find_experts()
+
+    def _find_experts(self) -> None:
+        with torch.no_grad():
+            made = self._made(np.zeros((1, self.n_features)), np.ones((1, self.n_features), bool))
+        self.expert_names = list(made)
+        widths = [tensor.shape[1] for tensor in made.values()]
+        for output in self.outputs.values():
+            output.widen(widths)
+
+    def _made(self, z: Floats, present: Mask) -> dict[str, Tensor]:
+        x = torch.from_numpy(z)
+        if not hasattr(self.module, "experts"):
+            made = self.module(x)
+            return made if isinstance(made, dict) else {"trunk": made}
+        weights = torch.from_numpy(self._mean_weights())
+        return self.module(x, torch.from_numpy(present), weights)
+
+    def _mean_weights(self) -> Floats:
+        """Return the mean weight of each expert over the outputs, by the outputs' weights."""
+        weights = self.recipe.loss_weights
+        names = [name for name in sorted(self.outputs) if self.outputs[name].is_trained]
+        total = sum(weights[name] for name in names)
+        found = [weights[n] / total * self.outputs[n].weigher.weights for n in names]
+        return np.sum(found, axis=0)
+
+    def forward(self, z: Floats, present: Mask, *, learns: bool) -> Step:
+        """Return what the trunk makes of rows without NaN."""
+        self.module.train(learns)
+        with torch.set_grad_enabled(learns):
+            made = self._made(z, present)
+        there = None
+        if hasattr(self.module, "experts_present"):
+            there = self.module.experts_present(torch.from_numpy(present)).numpy()
+        features = [tensor.detach().numpy() for tensor in made.values()]
+        return Step(list(made.values()), features, there)
+
+    def predict(self, rows: Floats, names: Sequence[str]) -> dict[str, tuple[Array, Any]]:
+        """Return the mixed raw outputs and probabilities of outputs that have experts.
+
+        A row without any feature has the best constant.
+        """
+        present = np.isfinite(rows)
+        step = self.forward(self.features.transform(rows), present, learns=False)
+        empty = ~present.any(axis=1)
+        found = {}
+        for name in names:
+            output = self.outputs[name]
+            if output.experts is None:
+                continue
+            raw = output.experts.raw(output.experts.inputs(step.features))
+            raw[:, empty] = np.asarray(output.head.constant_raw_).reshape(-1)
+            mixture = output.mixture(step.experts_present, len(rows))
+            if step.experts_present is not None:
+                mixture = np.where(mixture.any(axis=1, keepdims=True), mixture, 1 / len(raw))
+            found[name] = output.mix(raw, mixture)
+        return found
+
+    def learn(
+        self, rows: Floats, labels: Mapping[str, Array], weights: Mapping[str, Floats]
+    ) -> None:
+        """Make one step on a batch, whose labels were checked.
+
+        Raises
+        ------
+        DivergenceError
+            If an output leaves the finite numbers; the network is as it was before the step.
+        """
+        changed = [
+            output.note(labels[name], weights[name]) for name, output in self.outputs.items()
+        ]
+        self.n_steps += 1
+        if any(changed):
+            self._forget_optimizer()
+        there = np.isfinite(rows).any(axis=1)
+        if not there.any():
+            return
+        rows = rows[there]
+        present = np.isfinite(rows)
+        step = self.forward(self.features.learn(rows), present, learns=True)
+        gradients = [np.zeros(features.shape) for features in step.features]
+        updates = []
+        for name, output in self.outputs.items():
+            weight = weights[name][there]
+            if output.experts is None or not weight.any():
+                continue
+            target, weight = output.encode(labels[name][there], weight)
+            updates.append(self._update(name, output, step, target, weight, gradients))
+        for commit in updates:
+            commit()
+        self._step(step, gradients, has_heads=bool(updates))
+
+    def _update(
+        self,
+        name: str,
+        output: OnlineOutput,
+        step: Step,
+        target: Array,
+        weight: Floats,
+        gradients: list[Floats],
+    ) -> Any:
+        """Add an output's gradients; return what lets its experts learn."""
+        experts = output.experts
+        assert experts is not None
+        inputs = experts.inputs(step.features)
+        raw = experts.raw(inputs)
+        found = output.slopes(raw, target, weight)
+        if not (np.isfinite(found.losses).all() and np.isfinite(found.slopes).all()):
+            raise DivergenceError(
+                f"output {name!r}: training diverged in step {self.n_steps}. Lower "
+                f"`learning_rate`, or scale X."
+            )
+        n_rows = len(target)
+        shares = np.full((len(raw), n_rows, 1), 1.0 / len(raw))
+        if self.recipe.weighs_losses:
+            shares = output.mixture(step.experts_present, n_rows).T[..., None]
+        scale = self.recipe.loss_weights[name] / (
+            n_rows * output.labels.share * output.head.baseline_
+        )
+        slopes = scale * shares * found.weight * found.slopes
+        for total, own in zip(gradients, experts.feature_gradients(slopes), strict=True):
+            total += own
+        relative = found.weight / output.labels.mean_weight
+        there = step.experts_present
+        if there is not None:
+            relative = relative * there.T[..., None]
+        labelled = weight.reshape(n_rows, -1).any(axis=1)
+
+        def commit() -> None:
+            if experts.second_order:
+                experts.learn(inputs, relative * found.slopes, relative * found.curvatures)
+            else:
+                experts.set_gradients(inputs, slopes)
+            output.weigher.learn(
+                found.losses.T[labelled], None if there is None else there[labelled]
+            )
+
+        return commit
+
+    def _step(self, step: Step, gradients: Sequence[Floats], *, has_heads: bool) -> None:
+        """Make the one backward pass through the trunk and the one step of the optimizer."""
+        optimizer = self._find_optimizer() if has_heads else None
+        if optimizer is None:
+            return
+        optimizer.reset_gradients()
+        reached = [
+            (tensor, torch.from_numpy(gradient))
+            for tensor, gradient in zip(step.tensors, gradients, strict=True)
+            if tensor.requires_grad
+        ]
+        if reached:
+            tensors, outer = zip(*reached, strict=True)
+            torch.autograd.backward(tensors, outer)
+        for place, stack in self._places:
+            if stack.gradient is not None:
+                place.copy_(torch.from_numpy(stack.gradient))
+                stack.gradient = None
+        optimizer.step()
+
+    def _find_optimizer(self) -> FlatOptimizer | None:
+        """Return the optimizer of all that makes first-order steps; None if nothing does."""
+        if self._optimizer is not None:
+            return self._optimizer
+        named = {f"trunk/{n}": p for n, p in self.module.named_parameters() if p.requires_grad}
+        stacks: list[tuple[Stack, list[str]]] = []
+        for output, experts in self._first_order():
+            for stack in experts.stacks:
+                names = [f"{output}/{expert}" for expert in stack.experts]
+                rows = map(torch.from_numpy, stack.weights)
+                named |= dict(zip(names, map(nn.Parameter, rows), strict=True))
+                stacks.append((stack, names))
+        if not named:
+            return None
+        make = partial(
+            find_optimizer(self.recipe.optimizer),
+            lr=self.recipe.learning_rate,
+            **self.recipe.optimizer_params,
+        )
+        self._optimizer = FlatOptimizer(named, make)
+        if self._moments is not None:
+            self._optimizer.load_moments(self._moments)
+            self._moments = None
+        self._places = []
+        for stack, names in stacks:
+            values, gradients = self._optimizer.joined(names)
+            stack.weights = values.reshape(stack.weights.shape)
+            self._places.append((gradients.view(stack.weights.shape), stack))
+        return self._optimizer
+
+    def _first_order(self) -> list[tuple[str, ExpertHeads]]:
+        """Return the heads that the optimizer trains, by output."""
+        return [
+            (name, output.experts)
+            for name, output in sorted(self.outputs.items())
+            if output.experts is not None and not output.experts.second_order
+        ]
+
+    def _forget_optimizer(self) -> None:
+        """Let the next step make the optimizer anew, with the moments of this one."""
+        if self._optimizer is not None:
+            self._moments = self._optimizer.moments()
+            self._optimizer, self._places = None, []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return arrays and plain values: no torch module, no optimizer."""
+        state = self.__dict__.copy()
+        state["_moments"] = self._moments if self._optimizer is None else self._optimizer.moments()
+        state["_optimizer"], state["_places"] = None, []
+        del state["module"]
+        weights = self.module.state_dict()
+        state["_weights"] = {name: tensor.numpy().copy() for name, tensor in weights.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        weights = state.pop("_weights")
+        self.__dict__.update(state)
+        self.module = nn.Identity()
+        if self.n_features:
+            with seeded(0):
+                self.module = self.trunk.build(self.n_features).double()
+            self.module.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})

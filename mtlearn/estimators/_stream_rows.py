@@ -1,0 +1,92 @@
+"""The rows of a stream: arrays, frames and dicts, whose features come and go by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtlearn._arrays import column_names, series_to_numpy
+from mtlearn._typing import Array, Floats
+from mtlearn.estimators._inputs import refuse_dates
+
+__all__ = ["is_rows_of_dicts", "rows_by_name"]
+
+
+def is_rows_of_dicts(X: Any) -> bool:
+    """Tell a list of dicts, one for each row."""
+    is_list = isinstance(X, Sequence) and not isinstance(X, str | bytes)
+    return is_list and len(X) > 0 and all(isinstance(row, Mapping) for row in X)
+
+
+def rows_by_name(X: Any, known: Sequence[str], owner: str) -> tuple[Floats, list[str]]:
+    """Return rows as a matrix, with NaN where a feature is absent, and the features' names.
+
+    Parameters
+    ----------
+    X : DataFrame or list of dict
+        The rows.
+    known : sequence of str
+        The features there are already, which come first.
+    owner : str
+        Who complains.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_features)
+        The values.
+    names : list of str
+        The features: those known, then the new ones in the order of their coming.
+
+    Raises
+    ------
+    TypeError
+        For names that are no strings, and values that are no numbers.
+    ValueError
+        For no row, a name that comes twice, and infinite values.
+    """
+    columns: dict[str, Any]
+    if is_rows_of_dicts(X):
+        given = list(dict.fromkeys(name for row in X for name in row))
+        columns = {name: [row.get(name) for row in X] for name in given}
+    else:
+        refuse_dates(X, owner)
+        given = column_names(X)
+        if len(set(given)) < len(given):
+            raise ValueError(f"{owner}: a feature of `X` must come once. Got the columns {given}.")
+        columns = {name: X[name] for name in given}
+    others = [name for name in given if not isinstance(name, str)]
+    if others:
+        raise TypeError(
+            f"{owner}: features must be named by strings. Got {others[0]!r} of type "
+            f"{type(others[0]).__name__}; rename the columns, or pass an array."
+        )
+    if len(X) == 0:
+        raise ValueError(f"{owner}: `X` must have a row. Got 0 rows.")
+    is_known = set(known)
+    names = [*known, *(name for name in given if name not in is_known)]
+    places = {name: i for i, name in enumerate(names)}
+    rows = np.full((len(X), len(names)), np.nan)
+    for name, column in columns.items():
+        rows[:, places[name]] = _as_floats(column, name, owner)
+    return rows, names
+
+
+def _as_floats(column: Any, name: str, owner: str) -> Floats:
+    """Return a column's numbers, NaN for None."""
+    values: Array = np.asarray(series_to_numpy(column) if hasattr(column, "to_numpy") else column)
+    try:
+        if values.dtype.kind in "cmMUS":
+            raise TypeError
+        found = values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{owner}: the feature {name!r} of `X` must hold numbers. Got {values[0]!r}; make "
+            f"numbers of it first."
+        ) from error
+    n_infinite = int(np.isinf(found).sum())
+    if n_infinite:
+        raise ValueError(
+            f"{owner}: the values of `X` must be finite, or NaN where a feature is absent. Input X "
+            f"contains infinity in {n_infinite} values of {name!r}."
+        )
+    return found
