@@ -70,6 +70,8 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/weighting_steps.py --write
 	$(BIN)/python benchmarks/weightings.py --write
 	$(BIN)/python benchmarks/auxiliary_effect.py --write
+	$(BIN)/python benchmarks/relatedness.py --write
+	$(BIN)/python benchmarks/gradient_monitor.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

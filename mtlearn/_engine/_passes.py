@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from mtlearn._engine._data import Batch, Labels
 from mtlearn._engine._flat import Place
 from mtlearn._engine._layout import Layout
-from mtlearn._engine._loss_groups import LossGroup
 from mtlearn._engine._network import NetworkFormulas
-from mtlearn._typing import Array, Floats
+from mtlearn._typing import Floats
 
 __all__ = ["Passes"]
 
@@ -50,7 +49,23 @@ class Passes:
         self._trunk, self._layout, self._place = trunk, layout, place
         self._loss_weights, self._names = loss_weights, list(names)
         self._models = loss_weights.shape[:-1]
-        self._positions: dict[tuple[str, ...], Array] = {}
+        positions = [[self._names.index(n) for n in group.names] for group in layout.groups]
+        self._outputs = [
+            np.repeat(of_group, group.widths)
+            for of_group, group in zip(positions, layout.groups, strict=True)
+        ]
+        self._columns = [
+            [
+                (i, slice(int(here[0]), int(here[-1]) + 1))
+                for i, outputs in enumerate(self._outputs)
+                if len(here := np.flatnonzero(outputs == k))
+            ]
+            for k in range(len(self._names))
+        ]
+        self._outputs_of_labels = [
+            np.repeat(of_group, group.label_widths).tolist()
+            for of_group, group in zip(positions, layout.groups, strict=True)
+        ]
         self._networks: dict[int, tuple[NetworkFormulas, list[Tensor], list[Tensor]]] = {}
 
     @property
@@ -91,8 +106,7 @@ class Passes:
         reached = self._raw_gradients(raw, of_groups, prepared)
         if weigh is not None:
             factors = weigh(raw)
-            for group, out in zip(self._layout.groups, of_groups, strict=True):
-                here = self._outputs_of(group)
+            for group, out, here in zip(self._layout.groups, of_groups, self._outputs, strict=True):
                 if len(group.names) == 1:
                     out.mul_(float(factors[here[0]]))
                 else:
@@ -118,12 +132,12 @@ class Passes:
             for d in of_blocks:
                 d.zero_()
             blocks = set()
-            for group, out in zip(self._layout.groups, of_groups, strict=True):
-                here = np.flatnonzero(self._outputs_of(group) == k)
-                if group.block in reached and len(here):
-                    own = slice(int(here[0]), int(here[-1]) + 1)
-                    out[..., own] = whole[group.block][..., group.columns][..., own]
-                    blocks.add(group.block)
+            for i, own in self._columns[k]:
+                block = self._layout.groups[i].block
+                if block in reached:
+                    columns = self._layout.groups[i].columns
+                    of_groups[i][..., own] = whole[block][..., columns][..., own]
+                    blocks.add(block)
             network.backward([d if i in blocks else None for i, d in enumerate(of_blocks)])
             keep(k)
         return raw
@@ -155,20 +169,19 @@ class Passes:
 
     def losses_of_step(self, raw: Sequence[Tensor], labels: Sequence[Labels | None]) -> Floats:
         """Return the losses of one batch of one network, in as few operations as may be."""
-        found = np.zeros(len(self._names))
-        for group, of_group in zip(self._layout.groups, labels, strict=True):
+        found = [0.0] * len(self._names)
+        for group, of_group, outputs in zip(
+            self._layout.groups, labels, self._outputs_of_labels, strict=True
+        ):
             if of_group is not None:
                 columns = raw[group.block][:, group.columns]
                 weighted = group.formula.label_losses(columns, of_group.target) * of_group.weight
                 if len(group.names) == 1:
-                    found[self._names.index(group.names[0])] = float(weighted.sum())
+                    found[outputs[0]] = weighted.sum().item()
                     continue
-                sums = weighted.sum(0).cpu().numpy()
-                outputs = np.repeat(
-                    [self._names.index(name) for name in group.names], group.label_widths
-                )
-                np.add.at(found, outputs, sums)
-        return found / len(raw[0])
+                for output, total in zip(outputs, weighted.sum(0).tolist(), strict=True):
+                    found[output] += total
+        return np.array(found) / len(raw[0])
 
     def by_name(
         self, raw: Sequence[Tensor], raw_shapes: Mapping[str, tuple[int, ...]]
@@ -196,14 +209,6 @@ class Passes:
                 group.formula.gradient(raw[group.block][..., group.columns], out, *parts)
                 reached.add(group.block)
         return reached
-
-    def _outputs_of(self, group: LossGroup) -> Array:
-        """Return the position of the output of each column of a group."""
-        key = tuple(group.names)
-        if key not in self._positions:
-            positions = [self._names.index(name) for name in group.names]
-            self._positions[key] = np.repeat(positions, group.widths)
-        return self._positions[key]
 
     def _n_rows(self, x: Batch) -> int:
         one = x if isinstance(x, Tensor) else next(iter(x.values()))

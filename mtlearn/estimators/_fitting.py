@@ -31,7 +31,7 @@ from mtlearn.estimators._predictions import Predictions
 from mtlearn.estimators._state import FittedState
 from mtlearn.estimators._task_callbacks import CallbackSupportMixin, TaskCallbacks
 from mtlearn.estimators._validation import hold_out
-from mtlearn.estimators._weights import find_loss_weights
+from mtlearn.estimators._weights import find_loss_weights, warn_of_lone_output
 from mtlearn.heads import Classification, Head
 from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
@@ -222,6 +222,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         recipe = self._make_recipe(X, weights, is_validated=is_validated)
         recipe = replace(recipe, schedules=schedules)
         if before is None:
+            warn_of_lone_output(heads, recipe.weighting, self._owner)
             return recipe
         outputs = before.recipe.outputs or ()
         without = [

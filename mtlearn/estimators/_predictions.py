@@ -89,7 +89,22 @@ class Predictions(NamedOutputs):
         check_is_fitted(self)
         rows = self._check_X(X, reset=False)
         with naming(self._owner):
+            self._check_tensor(at)
             return embeddings(self.module_, rows, DTYPES[self._recipe.dtype], at)
+
+    def _check_tensor(self, at: str | None) -> None:
+        """Raise a ValueError for a tensor that only outputs of weight 0 have their head at."""
+        users = [
+            name
+            for name, head in self.heads_.items()
+            if at in ([head.at] if isinstance(head.at, str) else list(head.at or []))
+        ]
+        if users and all(map(self._recipe.is_left_out, users)):
+            raise ValueError(
+                f"`at` names {at!r}, where only the outputs {users} have their head; their weight "
+                f"is 0, so that the network has no such tensor. To have it without training it, "
+                f"make the weight a schedule: loss_weights={{{users[0]!r}: lambda epoch: 0.0}}."
+            )
 
     def _heads(
         self, names: Collection[str] | None, fitted: Mapping[str, Any] | None = None

@@ -1,6 +1,7 @@
 """The weights of losses and of labels, checked and completed."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mtlearn.targets import Targets
 from mtlearn.weighting import Schedule
 from mtlearn.weighting._base import is_weight, weight_at
 
-__all__ = ["find_label_weights", "find_loss_weights"]
+__all__ = ["find_label_weights", "find_loss_weights", "warn_of_lone_output"]
 
 
 def find_loss_weights(
@@ -52,6 +53,20 @@ def find_loss_weights(
             f"weight 0."
         )
     return weights, schedules
+
+
+def warn_of_lone_output(names: Collection[str], weighting: Any, owner: str) -> None:
+    """Warn if a weighting has nothing to do, as there is one output.
+
+    An output that has others with the weight 0 beside it is none: that is the control of a search.
+    """
+    if weighting is not None and len(names) == 1:
+        warnings.warn(
+            f"{owner}: `weighting` has no other output to weigh {next(iter(names))!r} against; the "
+            f"network is trained as without it.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def find_label_weights(

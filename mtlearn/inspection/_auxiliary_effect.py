@@ -10,7 +10,14 @@ from mtlearn._optional import import_optional
 from mtlearn._typing import Array, ArrayLike, Floats, RandomState
 from mtlearn._validation import check_known
 from mtlearn.inspection._corrected_interval import corrected_intervals
-from mtlearn.inspection._weight_sweep import OWNER, Candidate, Splits, find_splits, find_sweep
+from mtlearn.inspection._weight_sweep import (
+    OWNER,
+    Candidate,
+    Splits,
+    check_scoring,
+    find_splits,
+    find_sweep,
+)
 from mtlearn.weighting import RandomWeights
 
 __all__ = ["AuxiliaryEffect", "Verdict", "auxiliary_effect"]
@@ -180,8 +187,7 @@ class AuxiliaryEffect:
                 f"AuxiliaryEffect: `weights` and `scores` must name the same outputs. Got "
                 f"{list(self.weights)} and {list(self.scores)}."
             )
-        if not 0 < self.level < 1:
-            raise ValueError(f"AuxiliaryEffect: `level` must be between 0 and 1. Got {self.level}.")
+        _check_level(self.level, "AuxiliaryEffect")
         check_known(self.random_scores, self.scores, subject="AuxiliaryEffect: `random_scores`")
         n_splits = next(iter(self.scores.values())).shape[-1]
         for name, weights in self.weights.items():
@@ -255,6 +261,11 @@ class AuxiliaryEffect:
         return f"{100 * self.level:g} % interval {low:.3g} to {high:.3g}"
 
 
+def _check_level(level: float, owner: str) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"{owner}: `level` must be between 0 and 1. Got {level}.")
+
+
 def _differences(scores: Floats, base: Floats) -> Floats:
     """Return differences, with those that stacked training makes by its rounding as 0."""
     found = scores - base
@@ -274,6 +285,7 @@ def auxiliary_effect(
     weights: Mapping[str, ArrayLike],
     *,
     cv: Any = None,
+    groups: ArrayLike | None = None,
     n_repeats: int = 5,
     scoring: Any = None,
     level: float = 0.95,
@@ -303,7 +315,10 @@ def auxiliary_effect(
         always added. Three to five a factor of 3 apart are enough: the effect is mostly flat.
     cv : int, cross-validation splitter or iterable, default=None
         The splits. A number is the folds, in which all classes of the main output and rows without
-        a label of it have equal shares, drawn anew `n_repeats` times; None for 5.
+        a label of it have equal shares, drawn anew `n_repeats` times; None for 5. A splitter that
+        looks at labels needs to know which: ``StratifyOn("kind", StratifiedKFold(5))``.
+    groups : array-like of shape (n_samples,), default=None
+        Groups of rows for a splitter that keeps them together, such as ``GroupKFold(5)``.
     n_repeats : int, default=5
         How often to draw the folds; only if `cv` is a number or None.
     scoring : str or callable, default=None
@@ -317,6 +332,7 @@ def auxiliary_effect(
         These fits are not stacked, and may take longer than all others together.
     params : dict of str to Any, default=None
         Parameters of ``fit``, such as ``sample_weight`` or ``aux``; these may be dicts of arrays.
+        For a Pipeline, their names begin with that of the step.
     random_state : int, RandomState instance or None, default=None
         Draws the folds, and a seed for each split that takes the place of every ``random_state``
         in `net`, so that the result holds for other seeds too.
@@ -331,11 +347,11 @@ def auxiliary_effect(
     Raises
     ------
     TypeError
-        If `net` is neither a net nor a Pipeline that ends in one.
+        If `net` is neither a net nor a Pipeline that ends in one, or its weights are no dict.
     ValueError
-        For a net without a main output, names that are no auxiliary outputs, weights that are no
-        finite numbers of at least 0 or are all 0, less than two splits, and a score that is no
-        number.
+        For a net without a main output or with one of weight 0, names that are no auxiliary
+        outputs, weights that are no finite numbers of at least 0 or are all 0, an unknown scorer,
+        less than two splits, groups without a splitter, and a score that is no number.
 
     See Also
     --------
@@ -345,10 +361,11 @@ def auxiliary_effect(
     Notes
     -----
     It takes ``5 * n_repeats`` fits for each weight and for each output's weight 0: 125 for four
-    weights. They are trained side by side, as by `StackedGridSearchCV`. More repeats narrow the
-    interval less and less, since the part of its variance that comes of overlapping training rows
-    remains: with four weights and folds of a fifth, it is 2.9 standard deviations of a difference
-    to either side for one repeat, 1.45 for five, and 1.3 for twenty.
+    weights. They are trained side by side (stacked) where the layers have formulas, as those of
+    `MLP` do, and one after the other elsewhere. More repeats narrow the interval less and less,
+    since the part of its variance that comes of overlapping training rows remains: with four
+    weights and folds of a fifth, it is 2.9 standard deviations of a difference to either side for
+    one repeat, 1.45 for five, and 1.3 for twenty.
 
     A verdict holds for nets as they are given: early stopping, a penalty or a learning rate that
     suits one weight may not suit another.
@@ -369,10 +386,12 @@ def auxiliary_effect(
     >>> effect.scores["luck"].shape
     (2, 10)
     """
+    _check_level(level, OWNER)
+    check_scoring(scoring)
     sweep = find_sweep(net, X, y, params)
     grids = _find_grids(weights, sweep.main, sweep.outputs)
     random = check_random_state(random_state)
-    splits = find_splits(sweep, cv, n_repeats, random.randint(2**31 - 1))
+    splits = find_splits(sweep, cv, n_repeats, groups, random.randint(2**31 - 1))
     seeds = random.randint(2**31 - 1, size=len(splits))
     candidates = [
         Candidate(f"output {name!r} at the weight {weight:g}", _params(sweep.prefix, name, weight))

@@ -7,7 +7,7 @@ import numpy as np
 
 from mtlearn._typing import Floats
 
-__all__ = ["column", "gradient_columns", "trunk_cosines"]
+__all__ = ["column", "gradient_columns", "mean_and_error", "trunk_cosines"]
 
 PREFIX = "gradient"
 
@@ -44,3 +44,20 @@ def trunk_cosines(history: list[Mapping[str, Any]]) -> tuple[list[int], dict[str
         for name, output in columns.items()
     }
     return [i + 1 for i in epochs], values
+
+
+def mean_and_error(values: Floats) -> tuple[float, float]:
+    r"""Return the mean of what was recorded in turn, and its standard error.
+
+    Values of epochs that follow each other are alike, so that n of them tell as much as
+    :math:`n (1 - r) / (1 + r)` independent ones (at least 1), where r is their correlation with
+    the value before. Of less than three, the error is infinite.
+    """
+    n, mean = len(values), float(values.mean())
+    if n < 3:
+        return mean, np.inf
+    centred = values - mean
+    squares = float(centred @ centred)
+    r = max(float(centred[1:] @ centred[:-1]) / squares, 0.0) if squares else 0.0
+    n_independent = max(n * (1 - r) / (1 + r), 1.0)
+    return mean, float(np.sqrt(squares / (n - 1) / n_independent))

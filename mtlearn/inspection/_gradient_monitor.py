@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mtlearn._engine._objective import Objective
 from mtlearn._optional import import_optional
 from mtlearn._validation import check_known
 from mtlearn.inspection._fitted_rows import find_fitted
-from mtlearn.inspection._gradient_history import column, gradient_columns
+from mtlearn.inspection._gradient_history import column, gradient_columns, mean_and_error
 from mtlearn.inspection._gradient_products import GradientProducts, gradient_products
 from mtlearn.inspection._stage_parameters import StageParameters, stage_parameters
 
@@ -28,8 +29,8 @@ class GradientMonitor(Callback):
     A callback for the parameter `callbacks` of an estimator. At the end of an epoch it takes the
     gradient of each output's loss on the same rows, as `gradient_report` does, and writes columns
     into ``history_``, where `frame_of` finds them again. At the end of the fit it warns of every
-    output whose gradient on the shared trunk points away from the main output's, on average.
-    Training is the same with it, bit for bit.
+    output whose gradient on the shared trunk points away from the main output's, on average and
+    by more than chance. Training is the same with it, bit for bit.
 
     Parameters
     ----------
@@ -40,9 +41,9 @@ class GradientMonitor(Callback):
     main_output : str, default=None
         The output that the others are compared with; None for the estimator's main output, or the
         first one if it has none.
-    warn_below : float, default=0.0
-        The mean cosine on the trunk below which to warn. Of outputs that have nothing to do with
-        each other it is about 0, so that a little less warns of true conflicts alone.
+    warn_below : float, default=-0.1
+        Warn if the mean cosine on the trunk over the epochs is below this by two of its standard
+        errors; -1 for never. See the notes.
     random_state : int, default=0
         Which rows are drawn. No other generator is touched.
 
@@ -58,6 +59,14 @@ class GradientMonitor(Callback):
     that an output reaches, with the quantities ``norm`` (of the weighted loss), ``share`` (of the
     update), ``cosine`` and ``conflict_rate``. What cannot be computed has no column. The part of
     the penalty is what the shares of a stage lack to 1.
+
+    Of outputs that have nothing to do with each other, the mean cosine is not 0 but scattered about
+    it, mostly a little below, since they compete for the same layers. So the warning takes more
+    than a negative mean. The standard error is that of n values with the correlation r of each
+    with the one before, of which :math:`n (1 - r) / (1 + r)` would be independent. With less than
+    three recorded epochs it is not known, and no warning is given; so ``partial_fit`` gives none.
+    In short fits the sign of a cosine may be an accident of the heads' first weights, which can be
+    opposed even where targets are equal, and the warning with it.
 
     References
     ----------
@@ -85,7 +94,7 @@ class GradientMonitor(Callback):
         n_rows: int = 1000,
         every: int = 1,
         main_output: str | None = None,
-        warn_below: float = 0.0,
+        warn_below: float = -0.1,
         random_state: int = 0,
     ) -> None:
         self.n_rows = n_rows
@@ -147,8 +156,15 @@ class GradientMonitor(Callback):
             Not used.
         """
         for name, value in (("n_rows", self.n_rows), ("every", self.every)):
-            if value < 1:
-                raise ValueError(f"GradientMonitor: `{name}` must be at least 1. Got {value}.")
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(
+                    f"GradientMonitor: `{name}` must be an int of at least 1. Got {value!r}."
+                )
+        if not isinstance(self.warn_below, Real) or not -1 <= self.warn_below <= 1:
+            raise ValueError(
+                f"GradientMonitor: `warn_below` must be a number from -1 to 1. Got "
+                f"{self.warn_below!r}."
+            )
         self._module: MultiOutputModule = copy.deepcopy(net.module_).cpu().eval()
         self._objective: Objective = copy.deepcopy(net.criterion_).cpu()
         self._batches = self._draw(X, net.batch_size)
@@ -215,13 +231,17 @@ class GradientMonitor(Callback):
         for k, name in enumerate(names):
             found = np.array([cosines[k] for cosines in self._cosines])
             found = found[~np.isnan(found)]
-            if main is None or k == main or not len(found) or found.mean() >= self.warn_below:
+            if main is None or k == main or not len(found):
+                continue
+            mean, error = mean_and_error(found)
+            if mean + 2 * error >= self.warn_below:
                 continue
             warnings.warn(
                 f"GradientMonitor: {name!r} works against {names[main]!r} on the layers that they "
                 f"share: over {len(found)} epochs the mean cosine of their gradients is "
-                f"{found.mean():.2f}. Compare with `loss_weights` of less for {name!r}, and 0; try "
-                f"weighting='pcgrad', or let its head take an earlier layer by `at`.",
+                f"{mean:.2f}, with a standard error of {error:.2f}. Compare with `loss_weights` of "
+                f"less for {name!r}, and 0; try weighting='pcgrad', or let its head take an "
+                f"earlier layer by `at`.",
                 UserWarning,
                 stacklevel=2,
             )

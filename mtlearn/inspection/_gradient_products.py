@@ -93,13 +93,16 @@ def gradient_products(
     learned = [p for stage in stages for p in stage.learned]
     sums = _Sums(stages, len(module.names))
     weights = torch.cat([objective.weights.double(), torch.ones(1, dtype=torch.float64)])
-    for X, labels in batches if learned else ():
+    if not learned:
+        return sums.mean()
+    penalty = torch.as_tensor(l2_penalty(learned, alpha))
+    of_penalty = _gradient(penalty, learned)  # the same for each batch
+    for X, labels in batches:
         raw = module(X)
         losses = objective(raw, labels)
-        penalty = torch.as_tensor(l2_penalty(learned, alpha))
         if sums.n_batches == 0:
             sums.reaches = _reached([raw[name] for name in module.names], stages, learned)
-        flat = torch.stack([_gradient(value, learned) for value in (*losses, penalty)])
+        flat = torch.stack([*(_gradient(loss, learned) for loss in losses), of_penalty])
         if checks_total:
             whole = _gradient(losses @ objective.weights + penalty, learned)
             largest = float(whole.abs().max())
@@ -152,10 +155,10 @@ def _gradient(value: Tensor, learned: Sequence[nn.Parameter]) -> Tensor:
     if value.requires_grad:
         found = torch.autograd.grad(value, learned, retain_graph=True, allow_unused=True)
     parts = [
-        torch.zeros(p.numel(), dtype=torch.float64) if d is None else d.flatten().double()
+        torch.zeros_like(p).flatten() if d is None else d.flatten()
         for p, d in zip(learned, found, strict=True)
     ]
-    return torch.cat(parts)
+    return torch.cat(parts).double()
 
 
 def _reached(

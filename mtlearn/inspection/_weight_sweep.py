@@ -28,7 +28,7 @@ from mtlearn.heads import ClassHead
 from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 
-__all__ = ["Candidate", "Splits", "Sweep", "find_splits", "find_sweep"]
+__all__ = ["Candidate", "Splits", "Sweep", "check_scoring", "find_splits", "find_sweep"]
 
 NETS = (MultiOutputNet, MultiOutputNetRegressor, MultiOutputNetClassifier)
 OWNER = "auxiliary_effect"
@@ -121,9 +121,9 @@ def find_sweep(net: Any, X: Any, y: Any, fit_params: Mapping[str, Any] | None) -
     Raises
     ------
     TypeError
-        If `net` is neither a net nor a Pipeline that ends in one.
+        If `net` is neither a net nor a Pipeline that ends in one, or its weights are no dict.
     ValueError
-        If it has no main output.
+        If it has no main output, or one of weight 0.
     """
     inner, prefix = net, ""
     while isinstance(inner, Pipeline):
@@ -138,9 +138,18 @@ def find_sweep(net: Any, X: Any, y: Any, fit_params: Mapping[str, Any] | None) -
         X = Inputs(X)
     params = {name: _as_rows(value) for name, value in (fit_params or {}).items()}
     heads = dict(inner.heads or {})
-    targets, main = _find_targets(inner, y, params.get("aux"))
+    aux = params.get(f"{prefix}aux", params.get("aux"))
+    targets, main = _find_targets(inner, y, aux)
     outputs = [*targets, *(name for name in heads if name not in list(targets))]
     check_known([main], outputs, subject=f"{OWNER}: `main_output`")
+    given = {} if inner.loss_weights is None else inner.loss_weights
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{OWNER}: the net's `loss_weights` must be a dict or None. Got {given!r}.")
+    weight = given.get(main)
+    if not callable(weight) and weight == 0:
+        raise ValueError(
+            f"{OWNER}: the main output must be trained. Got loss_weights={{{main!r}: {weight!r}}}."
+        )
     head = heads.get(main)
     target = getattr(head, "target", None) or main
     check_known([target], targets, subject=f"{OWNER}: `y`", noun="target")
@@ -186,7 +195,7 @@ def _are_classes(labels: Array, net: type) -> bool:
     return homogeneous(labels[~missing_mask(labels)]).dtype.kind != "f"
 
 
-def find_splits(sweep: Sweep, cv: Any, n_repeats: int, seed: int) -> Splits:
+def find_splits(sweep: Sweep, cv: Any, n_repeats: int, groups: Any, seed: int) -> Splits:
     """Return the splits: those of a splitter, or of folds that are drawn `n_repeats` times.
 
     Folds have equal shares of each class of the main output, and of rows without a label of it.
@@ -194,15 +203,20 @@ def find_splits(sweep: Sweep, cv: Any, n_repeats: int, seed: int) -> Splits:
     Raises
     ------
     ValueError
-        For less than two splits.
+        For less than two splits, and for groups without a splitter.
     """
     folds = 5 if cv is None else cv
     if isinstance(folds, int | np.integer):
+        if groups is not None:
+            raise ValueError(
+                f"{OWNER}: `groups` are for a splitter that takes them. Got cv={cv!r}; pass "
+                f"cv=GroupKFold(5), for example."
+            )
         drawn = RepeatedStratifiedKFold(n_splits=folds, n_repeats=n_repeats, random_state=seed)
         strata = _strata(sweep.labels, has_classes=sweep.has_classes)
         splits = list(drawn.split(np.zeros(len(strata)), strata))
     else:
-        splits = list(check_cv(folds).split(sweep.X, sweep.y))
+        splits = list(check_cv(folds).split(sweep.X, sweep.y, groups))
     if len(splits) < 2:
         raise ValueError(
             f"{OWNER}: `cv` must give two splits or more, for an interval. Got {len(splits)}."
@@ -218,6 +232,24 @@ def _strata(labels: Array, *, has_classes: bool) -> Array:
         strata[~missing] = np.unique(observed, return_inverse=True)[1]
     strata[missing] = -1
     return strata
+
+
+def check_scoring(scoring: Any) -> None:
+    """Check how to score, before anything is fitted.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a function nor the name of a scorer of scikit-learn.
+    """
+    if isinstance(scoring, str):
+        with naming(OWNER):
+            get_scorer(scoring)
+    elif not (scoring is None or callable(scoring)):
+        raise ValueError(
+            f"{OWNER}: `scoring` must be the name of one scorer, a function or None. Got "
+            f"{scoring!r}."
+        )
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils.extmath import softmax
 
 from mtlearn._sklearn import Interval
 from mtlearn._typing import Floats
+from mtlearn.weighting._softmax import softmax
 from mtlearn.weighting._weighting import Weigher, Weighting
 
 __all__ = ["DWA"]
@@ -68,7 +68,7 @@ class DWAWeigher(Weigher):
             return np.ones(self.n_outputs)
         before, last = self.last
         ratios = np.divide(last, before, out=np.ones(self.n_outputs), where=before > 0)
-        return self.n_outputs * softmax(ratios[None] / self.temperature)[0]
+        return self.n_outputs * softmax(ratios / self.temperature)
 
     def end_epoch(self, losses: Floats) -> None:
         """Take note of the mean losses."""

@@ -5,10 +5,10 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils.extmath import softmax
 
 from mtlearn._sklearn import Interval
 from mtlearn._typing import Floats
+from mtlearn.weighting._softmax import softmax
 from mtlearn.weighting._weighting import Weigher, Weighting
 
 __all__ = ["FAMO"]
@@ -102,7 +102,7 @@ class FAMOWeigher(Weigher):
         """Return the factors of the step."""
         factors, present = np.ones(self.n_outputs), losses != 0
         if present.any():
-            shares = softmax(self.logits[None, present])[0] / self._bounded(losses[present])
+            shares = softmax(self.logits[present]) / self._bounded(losses[present])
             factors[present] = len(shares) * shares / shares.sum()
         return factors
 
@@ -111,7 +111,7 @@ class FAMOWeigher(Weigher):
         present = losses != 0
         if not present.any():
             return
-        shares = softmax(self.logits[None, present])[0]
+        shares = softmax(self.logits[present])
         before, now = self._bounded(losses[present]), self._bounded(after()[present])
         fall = np.log(before) - np.log(now)
         slopes = shares * (fall - shares @ fall) + self.decay * self.logits[present]

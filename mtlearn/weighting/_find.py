@@ -10,10 +10,11 @@ from mtlearn.weighting._famo import FAMO
 from mtlearn.weighting._grad_cosine import GradCosine
 from mtlearn.weighting._log_sum import LogSum
 from mtlearn.weighting._mgda import MGDA
+from mtlearn.weighting._multiplicative_weights import MultiplicativeWeights
 from mtlearn.weighting._nash import NashMTL
 from mtlearn.weighting._pcgrad import PCGrad
 from mtlearn.weighting._random_weights import RandomWeights
-from mtlearn.weighting._torchjd import TorchJD, is_torchjd
+from mtlearn.weighting._torchjd import is_torchjd, of_torchjd
 from mtlearn.weighting._uncertainty import Uncertainty
 from mtlearn.weighting._weighting import Weighting
 
@@ -26,6 +27,7 @@ NAMES: Mapping[str, type[Weighting]] = MappingProxyType(
         "dwa": DWA,
         "random": RandomWeights,
         "famo": FAMO,
+        "hedge": MultiplicativeWeights,
         "gradcosine": GradCosine,
         "pcgrad": PCGrad,
         "mgda": MGDA,
@@ -68,7 +70,7 @@ def find_weighting(value: Any) -> Weighting | None:
             f"write {value.__name__}(...)."
         )
     if is_torchjd(value):
-        value = TorchJD(value)
+        value = of_torchjd(value)
     if not isinstance(value, Weighting):
         raise TypeError(
             f"`weighting` must be None, one of {sorted(NAMES)}, a Weighting or a strategy of "

@@ -1,6 +1,5 @@
 """Weights that fall with the losses: the Hedge algorithm."""
 
-from collections.abc import Callable
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -52,9 +51,9 @@ class MultiplicativeWeights(Weighting):
     >>> from mtlearn.weighting import MultiplicativeWeights
     >>> weigher = MultiplicativeWeights(rate=0.5).begin(np.ones(2), main=None, seed=0)
     >>> for _ in range(4):
-    ...     weigher.end_step(np.array([1.0, 2.0]), after=lambda: None)
-    >>> weigher.factors(np.ones(2), None).round(2)
-    array([1.76, 0.24])
+    ...     factors = weigher.factors(np.array([1.0, 2.0]), None)
+    >>> weigher.weights.round(2)
+    array([0.88, 0.12])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -93,12 +92,16 @@ class MultiplicativeWeigher(Weigher):
         self.weights = np.full(n_outputs, 1.0 / max(n_outputs, 1))
 
     def factors(self, losses: Floats, products: Floats | None) -> Floats:  # noqa: ARG002
-        """Return the weights before the step, times their number."""
-        return self.n_outputs * self.weights
-
-    def end_step(self, losses: Floats, after: Callable[[], Any]) -> None:  # noqa: ARG002
-        """Let the weights fall with the losses."""
-        self.learn(np.asarray(losses, dtype=np.float64)[None])
+        """Return the weights before the step, times their number; then let them fall."""
+        found = self.n_outputs * self.weights
+        there = losses > 0  # the others have no labels, and keep what they have
+        if there.any():
+            before = self.weights[there]
+            self.weights = self.weights.copy()
+            self.weights[there] = before.sum() * self._fallen(
+                before / before.sum(), np.minimum(losses[there], self.clip)
+            )
+        return found
 
     def learn(self, losses: Floats, present: Mask | None = None) -> None:
         """Let the weights fall with the losses of several rows, of those present in each.
@@ -113,10 +116,12 @@ class MultiplicativeWeigher(Weigher):
         losses = np.minimum(losses, self.clip)
         if present is not None:
             losses = np.where(present, losses, 0.0)
-        fall = losses.sum(axis=0)
-        shrunk = self.weights * np.exp(-self.rate * (fall - fall.min()))
-        shrunk = np.maximum(shrunk / shrunk.sum(), self.floor / self.n_outputs)
-        self.weights = shrunk / shrunk.sum()
+        self.weights = self._fallen(self.weights, losses.sum(axis=0))
+
+    def _fallen(self, weights: Floats, losses: Floats) -> Floats:
+        shrunk = weights * np.exp(-self.rate * (losses - losses.min()))
+        shrunk = np.maximum(shrunk / shrunk.sum(), self.floor / len(weights))
+        return shrunk / shrunk.sum()
 
     def widen(self, n_outputs: int) -> None:
         """Add experts, each with an equal share of the whole."""

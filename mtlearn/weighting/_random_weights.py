@@ -1,9 +1,9 @@
 """Weights that are drawn anew in every step."""
 
 import numpy as np
-from sklearn.utils.extmath import softmax
 
 from mtlearn._typing import Floats
+from mtlearn.weighting._softmax import softmax
 from mtlearn.weighting._weighting import Weigher, Weighting
 
 __all__ = ["RandomWeights"]
@@ -43,4 +43,4 @@ class RandomWeigher(Weigher):
 
     def factors(self, losses: Floats, products: Floats | None) -> Floats:  # noqa: ARG002
         """Return factors that are drawn."""
-        return self.n_outputs * softmax(self.generator.normal(size=(1, self.n_outputs)))[0]
+        return self.n_outputs * softmax(self.generator.normal(size=self.n_outputs))

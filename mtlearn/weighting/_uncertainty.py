@@ -87,5 +87,5 @@ class UncertaintyWeigher(Weigher):
         factors = np.exp(-self.log_variances)
         slopes = np.where(losses == 0, 0.0, (1 - losses * factors) / 2)
         moved = self.log_variances - self.learning_rate * slopes
-        self.log_variances = np.clip(moved, -self.limit, self.limit)
+        self.log_variances = np.minimum(np.maximum(moved, -self.limit), self.limit)
         return factors

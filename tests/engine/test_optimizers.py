@@ -18,6 +18,7 @@ from mtlearn.heads import Classification, Regression
 from mtlearn.trunks import MLP, Graph
 
 CLASSES = {
+    "adagrad": torch.optim.Adagrad,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,

@@ -1,5 +1,7 @@
 """Weightings at work: in steps by formula and by autograd, in streams, searches and members."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from mtlearn import MultiOutputNet, MultiOutputNetRegressor, Targets
 from mtlearn.heads import Regression
 from mtlearn.model_selection import StackedGridSearchCV
 from mtlearn.trunks import MLP, PLE
-from mtlearn.weighting import DWA, Weigher, Weighting
+from mtlearn.weighting import DWA, Linear, Weigher, Weighting
+from mtlearn.weighting._find import NAMES as NAMES_OF_WEIGHTINGS
 
 RNG = np.random.default_rng(0)
 N = 83
@@ -232,6 +235,74 @@ def test_the_output_of_a_regressor_is_the_main_one():
     y, aux = X[:, 0] * X[:, 1], Targets({"size": X[:, 0]})
     net = MultiOutputNetRegressor(weighting="gradcosine", max_epochs=3, random_state=0)
     assert net.fit(X, y, aux=aux).partial_fit(X, y, aux=aux).history_[-1]["y_weight"] == 1
+
+
+OF_GRADIENTS = [name for name, kind in NAMES_OF_WEIGHTINGS.items() if kind.sees_gradients]
+each_of_gradients = pytest.mark.parametrize("weighting", OF_GRADIENTS)
+both_steps = pytest.mark.parametrize("fast_step", [False, True])
+
+
+def assert_the_same(net, other, rows=Y):
+    """Require the same network and history, bit for bit."""
+    for fitted in (net, other):
+        fitted.set_params(main_output="price").fit(X, rows)
+    pairs = zip(net.module_.parameters(), other.module_.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert net.history_ == other.history_
+
+
+@both_steps
+@each_of_gradients
+def test_the_gradients_of_a_lone_output_train_the_plain_net(weighting, fast_step):
+    nets = [make(strategy, fast_step=fast_step) for strategy in (weighting, None)]
+    with pytest.warns(UserWarning, match="^MultiOutputNet: `weighting` has no other .* 'price'"):
+        assert_the_same(*nets, rows=Y[["price"]])
+
+
+def test_the_control_of_a_search_over_weights_is_no_lone_output():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make("uncertainty", loss_weights={"kind": 0, "size": 0}).fit(X, Y)
+        make(None).fit(X, Y[["price"]])
+
+
+@both_steps
+@each_of_gradients
+@pytest.mark.parametrize("zero", [0, Linear(0.0)], ids=["constant", "schedule"])
+def test_gradients_of_which_one_alone_has_a_weight_train_the_plain_net(weighting, fast_step, zero):
+    params = {"loss_weights": {"kind": zero, "size": zero}, "fast_step": fast_step}
+    assert_the_same(make(weighting, **params), make(**params))
+
+
+@both_steps
+@each_of_gradients
+@pytest.mark.parametrize(
+    "params",
+    [{"param_groups": {"trunk": {"lr": 0}}}, {"trunk": MLP(())}],
+    ids=["frozen trunk", "no trunk"],
+)
+def test_gradients_without_anything_shared_that_learns_train_the_plain_net(
+    weighting, fast_step, params
+):
+    params = params | {"fast_step": fast_step}
+    net = make(weighting, **params)
+    assert_the_same(net, make(**params))
+    weights = [row[f"{name}_weight"] for row in net.history_ for name in Y]
+    assert set(weights) == {1.0}
+
+
+@both_steps
+def test_a_trunk_that_thaws_is_weighed_by_gradients_again(fast_step):
+    params = {"warm_start": True, "max_epochs": 2, "fast_step": fast_step}
+    frozen = {"param_groups": {"trunk": {"lr": 0}}}
+    nets = [make(strategy, **params) for strategy in ("mgda", None)]
+    for net in nets:
+        net.set_params(**frozen).fit(X, Y)
+    assert nets[0].predict(X) == nets[1].predict(X)
+    for net in nets:
+        net.set_params(param_groups=None).fit(X, Y)
+    assert nets[0].predict(X) != nets[1].predict(X)
+    assert nets[0].history_[-1]["size_weight"] != 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -17,7 +17,7 @@ from mtlearn._engine._stacks import Stacks
 from mtlearn.exceptions import DivergenceError
 from mtlearn.heads import Classification, Regression
 from mtlearn.inspection import AuxiliaryEffect, auxiliary_effect
-from mtlearn.model_selection import cross_val_score, make_output_scorer
+from mtlearn.model_selection import StratifyOn, cross_val_score, make_output_scorer
 from mtlearn.trunks import MLP, Graph
 from mtlearn.weighting import RandomWeights
 
@@ -195,6 +195,31 @@ def test_the_estimators_of_arrays_take_auxiliary_targets_as_parameters_of_fit():
         assert effect.main == "y"
 
 
+def test_a_pipeline_takes_auxiliary_targets_by_the_name_of_its_step():
+    net = MultiOutputNetRegressor(MLP((4,)), max_epochs=5)
+    params = {"multioutputnetregressor__aux": {"area": Y["area"]}}
+    found = small(make_pipeline(StandardScaler(), net), y=Y["price"], params=params)
+    assert list(found.weights) == ["area"]
+    scaled = StandardScaler().fit_transform(X)
+    alone = small(net, scaled, Y["price"], params={"aux": {"area": Y["area"]}})
+    np.testing.assert_allclose(found.scores["area"], alone.scores["area"], atol=0.05)
+
+
+def test_of_several_members_and_under_a_strategy_scores_are_those_of_separate_fits():
+    for params in ({"n_members": 2}, {"weighting": "uncertainty"}, {"weighting": "pcgrad"}):
+        net = clone(NET).set_params(**params)
+        effect = small(net, weights={"area": [0.5]})
+        alone = scores_alone(effect, net, {"loss_weights__area": 0.5})
+        np.testing.assert_allclose(effect.scores["area"][1], alone, rtol=1e-6)
+
+
+def test_rows_without_a_label_of_the_main_output_are_not_scored():
+    price = np.where(np.arange(N) < 20, np.nan, Y["price"])
+    net = clone(NET).set_params(missing_targets="ignore")
+    own, named = (small(net, y={**Y, "price": price}, scoring=name) for name in (None, "r2"))
+    np.testing.assert_allclose(own.scores["area"], named.scores["area"], rtol=1e-9)
+
+
 def test_targets_may_be_a_frame_and_heads_may_share_a_target():
     net = clone(NET).set_params(heads={"copy": Classification(target="kind")}, main_output="kind")
     frame = pd.DataFrame(Y)
@@ -247,6 +272,22 @@ def test_a_splitter_or_splits_are_taken_as_they_are():
             np.testing.assert_array_equal(train, own_train)
             np.testing.assert_array_equal(test, own_test)
     assert effect.test_ratio == 0.5
+
+
+def test_groups_of_rows_are_kept_together_by_a_splitter_that_can():
+    groups = np.arange(N) % 7
+    effect = small(cv=GroupKFold(3), groups=groups)
+    assert effect.n_splits == 3
+    for train, test in effect.splits:
+        assert not set(groups[train]) & set(groups[test])
+    with pytest.raises(ValueError, match=r"^auxiliary_effect: `groups` are for a splitter.*cv=3"):
+        small(groups=groups)
+
+
+def test_a_splitter_may_stratify_on_any_target():
+    effect = small(cv=StratifyOn("kind", StratifiedKFold(3)))
+    shares = [np.mean(Y["kind"][test] == "flat") for _, test in effect.splits]
+    assert np.ptp(shares) < 0.06
 
 
 def test_five_folds_are_drawn_five_times_by_default():
@@ -352,8 +393,13 @@ def test_weights_of_rows_by_output_are_divided_with_the_rows():
             r"matrix of classes, \['y0', 'y1'\]",
         ),
         (MultiOutputNetRegressor(), Y["price"], "names the unknown auxiliary output 'area'"),
+        (
+            clone(NET).set_params(loss_weights={"price": 0}),
+            Y,
+            r"main output must be trained. Got loss_weights=\{'price': 0\}",
+        ),
     ],
-    ids=["no main output", "an unknown one", "one per column", "no auxiliary target"],
+    ids=["no main output", "an unknown one", "one per column", "no auxiliary target", "weight 0"],
 )
 def test_it_needs_a_main_output_and_auxiliary_ones(net, y, match):
     rows = X[: len(y) if isinstance(y, np.ndarray) else N]
@@ -374,15 +420,49 @@ def test_it_takes_no_other_estimator(net):
         ({"are": [1]}, r"unknown auxiliary output 'are'.*\(did you mean 'area'\?\)"),
         ({"area": [-1, 1]}, r"`weights\['area'\]` must hold finite numbers of at least 0"),
         ({"area": [np.nan]}, r"`weights\['area'\]` must hold finite"),
+        ({"area": [np.inf]}, r"`weights\['area'\]` must hold finite"),
+        ({"area": []}, r"one of them positive. Got \[\]"),
+        ({}, r"must be a dict of weights by auxiliary output. Got \{\}"),
         ({"area": ["much"]}, r"`weights\['area'\]` must hold finite.*Got \['much'\]"),
         ({"area": [0.0]}, "one of them positive"),
         ([0.1], r"must be a dict of weights by auxiliary output. Got \[0.1\]"),
     ],
-    ids=["main", "unknown", "negative", "NaN", "a text", "0 alone", "no dict"],
+    ids=[
+        "main",
+        "unknown",
+        "negative",
+        "NaN",
+        "inf",
+        "empty",
+        "none",
+        "a text",
+        "0 alone",
+        "no dict",
+    ],
 )
 def test_weights_are_positive_numbers_of_auxiliary_outputs(weights, match):
     with pytest.raises(ValueError, match=f"^auxiliary_effect: .*{match}"):
-        small(weights=weights)
+        auxiliary_effect(NET, X, Y, weights, cv=3, n_repeats=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"scoring": "r3"}, "'r3' is not a valid scoring value"),
+        ({"scoring": ["r2"]}, r"`scoring` must be the name of one scorer.* Got \['r2'\]"),
+        ({"level": 95}, "`level` must be between 0 and 1. Got 95"),
+    ],
+    ids=["unknown scorer", "several scorers", "level"],
+)
+def test_what_is_wrong_is_said_before_anything_is_fitted(options, match, stacked_sizes):
+    with pytest.raises(ValueError, match=f"^auxiliary_effect: {match}"):
+        small(**options)
+    assert not stacked_sizes
+
+
+def test_weights_of_losses_that_are_no_dict_are_refused():
+    with pytest.raises(TypeError, match=r"^auxiliary_effect: .*must be a dict or None.*\[1, 1\]"):
+        small(clone(NET).set_params(loss_weights=[1, 1]))
 
 
 def test_a_fit_that_fails_is_named():

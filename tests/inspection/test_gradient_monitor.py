@@ -209,14 +209,14 @@ class EqualHeads(Callback):
         other.load_state_dict(one.state_dict())
 
 
-def fit_teachers(cosine, **params):
+def fit_teachers(cosine, epochs=3, **params):
     """A net whose two targets compete for what its trunk computes."""
     y = {"main": X[:, 0], "aux": cosine * X[:, 0] + np.sqrt(1 - cosine**2) * X[:, 1]}
     return MultiOutputNet(
         MLP((6,)),
         callbacks=[EqualHeads(), GradientMonitor(**params)],
         param_groups={"main": {"lr": 0}, "aux": {"lr": 0}},
-        max_epochs=3,
+        max_epochs=epochs,
         random_state=0,
     ).fit(X, y)
 
@@ -224,13 +224,14 @@ def fit_teachers(cosine, **params):
 def test_it_warns_of_negative_transfer_with_output_cosine_and_remedies():
     message = (
         r"GradientMonitor: 'aux' works against 'main' on the layers that they share: over 3 epochs "
-        r"the mean cosine of their gradients is -0\.\d\d\. .*`loss_weights`.*weighting='pcgrad'"
+        r"the mean cosine of their gradients is -0\.\d\d, with a standard error of 0\.\d\d\. "
+        r".*`loss_weights`.*weighting='pcgrad'"
     )
     with pytest.warns(UserWarning, match=message) as caught:
         net = fit_teachers(-0.9)
     mean = np.mean([row["gradient__cosine__aux"] for row in net.history_])
     assert mean < -0.5
-    assert f"is {mean:.2f}." in str(caught[0].message)
+    assert f"is {mean:.2f}," in str(caught[0].message)
 
 
 def test_it_is_silent_about_targets_that_agree_and_where_it_is_told_to_be():
@@ -238,6 +239,67 @@ def test_it_is_silent_about_targets_that_agree_and_where_it_is_told_to_be():
         warnings.simplefilter("error")
         fit_teachers(0.9)
         fit_teachers(-0.9, warn_below=-1.0)
+
+
+def warns(net, rows, y):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        net.fit(rows, y)
+    return any("GradientMonitor" in str(one.message) for one in caught)
+
+
+def test_of_targets_that_are_noise_few_have_a_warning():
+    found, means = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(100, 4))
+        y = {"main": rows[:, 0] + 0.3 * rng.normal(size=100), "aux": rng.normal(size=100)}
+        net = MultiOutputNet(
+            MLP((8,)),
+            callbacks=[GradientMonitor()],
+            learning_rate=0.01,
+            batch_size=25,
+            max_epochs=20,
+            random_state=seed,
+        )
+        found.append(warns(net, rows, y))
+        means.append(np.mean([row["gradient__cosine__aux"] for row in net.history_]))
+    assert np.mean(found) <= 0.1
+    assert np.mean(np.array(means) < 0) > 0.3  # a negative mean alone says nothing
+
+
+def test_of_targets_that_are_opposed_all_have_a_warning():
+    for seed in range(10):
+        net = MultiOutputNet(
+            MLP((8,)),
+            callbacks=[EqualHeads(), GradientMonitor()],
+            param_groups={"main": {"lr": 0}, "aux": {"lr": 0}},
+            max_epochs=10,
+            random_state=seed,
+        )
+        assert warns(net, X, {"main": X[:, 0], "aux": -X[:, 0]})
+
+
+def test_two_epochs_are_too_few_for_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net = fit_teachers(-0.9, epochs=2)
+    assert max(row["gradient__cosine__aux"] for row in net.history_) < -0.5
+    with pytest.warns(UserWarning, match="GradientMonitor: 'aux' works against 'main'"):
+        fit_teachers(-0.9, epochs=3)
+
+
+def test_pieces_of_a_stream_have_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net = MultiOutputNet(
+            MLP((6,)),
+            callbacks=[EqualHeads(), GradientMonitor()],
+            param_groups={"main": {"lr": 0}, "aux": {"lr": 0}},
+            random_state=0,
+        )
+        net.partial_fit(X, {"main": X[:, 0], "aux": -X[:, 0]})
+    assert net.history_[0]["gradient__cosine__aux"] < -0.5
 
 
 def test_the_output_to_compare_with_can_be_chosen():
@@ -260,8 +322,12 @@ def test_the_table_of_epochs_stays_narrow(capsys):
     ("params", "message"),
     [
         ({"main_output": "prise"}, r"`main_output` names the unknown output 'prise'"),
-        ({"n_rows": 0}, "GradientMonitor: `n_rows` must be at least 1. Got 0"),
-        ({"every": 0}, "GradientMonitor: `every` must be at least 1. Got 0"),
+        ({"n_rows": 0}, "GradientMonitor: `n_rows` must be an int of at least 1. Got 0"),
+        ({"n_rows": 1.5}, r"GradientMonitor: `n_rows` must be an int of at least 1. Got 1\.5"),
+        ({"every": 0}, "GradientMonitor: `every` must be an int of at least 1. Got 0"),
+        ({"warn_below": "x"}, "GradientMonitor: `warn_below` must be a number from -1 to 1.*'x'"),
+        ({"warn_below": -2}, "GradientMonitor: `warn_below` must be a number from -1 to 1. Got -2"),
+        ({"warn_below": np.nan}, "GradientMonitor: `warn_below` must be a number .* Got nan"),
     ],
 )
 def test_bad_parameters_are_refused(params, message):

@@ -25,7 +25,7 @@ from mtlearn import (
 )
 from mtlearn.heads import Classification, Regression
 from mtlearn.inspection import gradient_report
-from mtlearn.trunks import MLP, PLE, Embedding, Graph, MMoE, Recurrent
+from mtlearn.trunks import MLP, PLE, Convolution, Embedding, Graph, MMoE, Pool, Recurrent
 from mtlearn.weighting import Linear
 
 RNG = np.random.default_rng(0)
@@ -264,6 +264,62 @@ def test_the_gate_of_an_output_is_reached_by_it_alone(trunk):
         name: {name} for name in Y
     }
     assert [*reached(report).values()].count({*Y}) == 2  # the shared experts
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [("own", Convolution(4), "signal"), ("last", Pool(), "own")],
+        [("own", Recurrent(4, cell="gru"), "signal"), ("last", MLP((3,)), "own")],
+        [("own", Recurrent(4, cell="lstm"), "signal"), ("last", MLP((3,)), "own")],
+    ],
+    ids=["convolution", "gru", "lstm"],
+)
+def test_layers_on_sequences_have_the_gradients_of_autograd_by_hand(stages):
+    rows = Inputs({"signal": RNG.normal(size=(90, 6, 3))})
+    net = make_net(trunk=Graph(stages), alpha=0).fit(rows, Y)
+    report = gradient_report(net, rows, Y, batch_size=90)
+    raw = net.module_({"signal": torch.tensor(rows["signal"])})["size"].reshape(90)
+    label = torch.tensor((SIZE - SIZE.mean()) / SIZE.std())
+    parameters = list(net.module_.trunk.parameters())
+    norm = np.linalg.norm(flat_gradient((raw - label).square().mean(), parameters))
+    trunk = [report.stages.index(name) for name, *_ in stages]
+    found = np.sqrt((report.unweighted_norms[trunk, 2] ** 2).sum())
+    np.testing.assert_allclose(found, norm, rtol=1e-9)
+    assert report.total_error < 1e-12
+
+
+@pytest.mark.parametrize("weighting", ["log", "dwa", "random", "famo", "gradcosine", "pcgrad"])
+def test_shares_are_those_of_the_last_weights_of_any_strategy(weighting):
+    net = make_net(weighting=weighting).fit(X, Y)
+    report = gradient_report(net, X, Y)
+    last = [net.history_[-1][f"{name}_weight"] for name in Y]
+    np.testing.assert_allclose(report.norms, report.unweighted_norms * last)
+    assert report.total_error < 1e-12
+    sums = report.shares.sum(axis=1) + report.penalty_shares
+    np.testing.assert_allclose(sums[1:], 1)
+
+
+def test_without_labels_of_one_output_the_others_are_measured():
+    net, y = fit_with_all()
+    none = Targets({**y, "size": np.full(90, np.nan)})
+    report, other = (gradient_report(net, X, labels, WEIGHTS) for labels in (none, y))
+    assert not report.norms[:, 2].any()
+    assert np.isnan(report.trunk_cosines[2])
+    np.testing.assert_allclose(report.norms[:, :2], other.norms[:, :2])
+    assert "`size` reaches hidden_1, hidden_2 and its own head;" in report.explain()
+    assert "cannot be compared with `price` there, as a gradient is 0" in report.explain()
+
+
+def test_where_nothing_learns_all_is_0():
+    net = make_net(param_groups={name: {"lr": 0} for name in ("trunk", "price", "kind")})
+    net.fit(X, Y)
+    report = gradient_report(net.drop_outputs(["size"]), X, Y[["price", "kind"]])
+    assert not report.reaches.any()
+    assert not report.norms.any()
+    assert not report.shares.any()
+    assert report.total_error == 0
+    assert "`kind` reaches nothing that learns." in report.explain()
 
 
 def test_an_output_of_weight_0_does_nothing():
