@@ -20,6 +20,7 @@ FLOORS = {
     "mtlearn._params": 0,
     "mtlearn._pausing": 0,
     "mtlearn._random": 0,
+    "mtlearn._running": 0,
     "mtlearn._sklearn": 0,
     "mtlearn._torch_state": 0,
     "mtlearn._typing": 0,

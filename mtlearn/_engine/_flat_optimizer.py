@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,8 +59,11 @@ class FlatOptimizer:
         state = self.optimizer.state[self.whole]
         found: Moments = {"": {}}
         for key, value in state.items():
-            if not isinstance(value, Tensor) or value.shape != self.whole.shape:
-                found[""][key] = np.array(value)
+            if value is None:
+                continue
+            value = torch.as_tensor(value)
+            if value.shape != self.whole.shape:
+                found[""][key] = value.numpy().copy()
                 continue
             for name, part in self._parts(value).items():
                 found.setdefault(name, {})[key] = part.numpy().copy()
@@ -71,7 +73,7 @@ class FlatOptimizer:
         """Set what the optimizer remembers; of parameters that have grown, of the part that was."""
         state = self.optimizer.state[self.whole]
         for key, value in moments[""].items():
-            state[key] = torch.tensor(value) if key != "step" or value.dtype.kind == "f" else value
+            state[key] = torch.tensor(value)
         keys = {key for name, of_one in moments.items() if name for key in of_one}
         for key in sorted(keys):
             state.setdefault(key, torch.zeros_like(self.flat.values))

@@ -17,13 +17,15 @@ __all__ = ["LabelTerms", "label_terms"]
 LabelTerms: TypeAlias = Callable[[Floats, Array], tuple[Floats, Floats, Floats]]
 
 LEAST = 1e-4
+LARGEST_STEP = 4.0  # in log-odds: where a label surprises, p (1 - p) is next to nothing
 
 
 def label_terms(loss: nn.Module) -> LabelTerms:
     """Return the terms of a loss: by formula where there is one, else by autograd.
 
-    Where the second derivative is not known, or may be 0, it is the square of the first one, as in
-    the online Newton step; it is 0.0001 at least.
+    Of classes the second derivative is raised to a quarter of the first one's size, so that no step
+    changes the log-odds by more than 4. Where it is not known, it is the square of the first one,
+    as in the online Newton step; it is 0.0001 at least.
 
     References
     ----------
@@ -50,11 +52,12 @@ class _Logistic:
         p = expit(raw)
         losses = np.logaddexp(0.0, raw) - target * raw
         if self.pos_weight is None:
-            return losses, p - target, np.maximum(p * (1 - p), LEAST)
+            return losses, p - target, _bounded(p * (1 - p), p - target)
         positive = self.pos_weight * target
         losses = positive * np.logaddexp(0.0, -raw) + (1 - target) * np.logaddexp(0.0, raw)
         both = positive + 1 - target
-        return losses, both * p - positive, np.maximum(both * p * (1 - p), LEAST)
+        slopes = both * p - positive
+        return losses, slopes, _bounded(both * p * (1 - p), slopes)
 
 
 class _CrossEntropy:
@@ -68,7 +71,12 @@ class _CrossEntropy:
         goal = np.full(raw.shape, self.label_smoothing / raw.shape[1])
         goal[np.arange(len(raw)), target] += 1 - self.label_smoothing
         p = np.exp(log_p)
-        return -(goal * log_p).sum(axis=1), p - goal, np.maximum(p * (1 - p), LEAST)
+        return -(goal * log_p).sum(axis=1), p - goal, _bounded(p * (1 - p), p - goal)
+
+
+def _bounded(curvatures: Floats, slopes: Floats) -> Floats:
+    """Return curvatures, raised where a step by them would change the log-odds by too much."""
+    return np.maximum(np.maximum(curvatures, np.abs(slopes) / LARGEST_STEP), LEAST)
 
 
 def _squared_error(raw: Floats, target: Array) -> tuple[Floats, Floats, Floats]:

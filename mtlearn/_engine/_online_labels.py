@@ -22,6 +22,8 @@ class LabelStream(ABC):
     ----------
     head : Head
         The head, which it fits.
+    normalize : bool
+        Whether numbers are standardised, and losses divided by the best constant's.
 
     Attributes
     ----------
@@ -31,8 +33,8 @@ class LabelStream(ABC):
         The mean weight of all rows, those without a label counting 0.
     """
 
-    def __init__(self, head: Head) -> None:
-        self.head = head
+    def __init__(self, head: Head, *, normalize: bool) -> None:
+        self.head, self.normalize = head, normalize
         self.n_rows, self.n_labels, self.weight = 0, 0, 0.0
         self._next = 0.0
 
@@ -80,8 +82,8 @@ class LabelStream(ABC):
 class ClassStream(LabelStream):
     """The weight of each class."""
 
-    def __init__(self, head: Classification) -> None:
-        super().__init__(head)
+    def __init__(self, head: Classification, *, normalize: bool) -> None:
+        super().__init__(head, normalize=normalize)
         self.is_declared = head.classes is not None
         self.classes: Array = np.empty(0)
         self.mass = np.zeros(0)
@@ -123,15 +125,15 @@ class ClassStream(LabelStream):
     def refit(self) -> None:
         one = self.mean_weight or 1.0  # as if each class had come once more
         head = clone(self.head).set_params(classes=self.classes)
-        head.fit(self.classes, self.mass + one, normalize=True)
+        head.fit(self.classes, self.mass + one, normalize=self.normalize)
         self.head = head
 
 
 class NumberStream(LabelStream):
     """The mean and the scale of each column."""
 
-    def __init__(self, head: Regression) -> None:
-        super().__init__(head)
+    def __init__(self, head: Regression, *, normalize: bool) -> None:
+        super().__init__(head, normalize=normalize)
         self.sums = np.zeros(0)
         self.mean, self.squares = np.zeros(0), np.zeros(0)
         self.shape: tuple[int, ...] = ()
@@ -169,7 +171,7 @@ class NumberStream(LabelStream):
         head.fit(
             two.reshape(2, *self.shape),
             np.stack([known, known]).reshape(2, *self.shape) / 2,
-            normalize=True,
+            normalize=self.normalize,
             more_to_come=True,
         )
         self.head = head
@@ -184,11 +186,11 @@ class FirstLabels(LabelStream):
         if self.is_known:
             self.head.encode(y, weight)
         else:
-            clone(self.head).fit(y, weight, normalize=True, more_to_come=True)
+            clone(self.head).fit(y, weight, normalize=self.normalize, more_to_come=True)
 
     def _note(self, y: Array, weight: Floats) -> bool:
         if not self.is_known:
-            self.head.fit(y, weight, normalize=True, more_to_come=True)
+            self.head.fit(y, weight, normalize=self.normalize, more_to_come=True)
             self._next = float("inf")
         return False
 
@@ -196,13 +198,13 @@ class FirstLabels(LabelStream):
         """Keep the head as it is."""
 
 
-def follow_labels(head: Head) -> LabelStream:
-    """Return what follows the labels of a head."""
+def follow_labels(head: Head, *, normalize: bool) -> LabelStream:
+    """Return what follows the labels of a head; see `LabelStream`."""
     if type(head) is Classification:
-        return ClassStream(head)
+        return ClassStream(head, normalize=normalize)
     if type(head) is Regression and head.transformer is None:
-        return NumberStream(head)
-    return FirstLabels(head)
+        return NumberStream(head, normalize=normalize)
+    return FirstLabels(head, normalize=normalize)
 
 
 def _is_text(labels: Array) -> bool:

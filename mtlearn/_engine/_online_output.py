@@ -45,6 +45,8 @@ class OnlineOutput:
         How the experts are mixed.
     is_trained : bool
         Whether it has weight in the loss; else it has no experts.
+    normalize_losses : bool
+        Whether numbers are standardised, and losses divided by the best constant's.
     second_order : bool
         Whether its heads make second-order steps.
     forgetting : float
@@ -57,10 +59,11 @@ class OnlineOutput:
         weighting: MultiplicativeWeights,
         *,
         is_trained: bool,
+        normalize_losses: bool,
         second_order: bool,
         forgetting: float,
     ) -> None:
-        self.labels = follow_labels(head)
+        self.labels = follow_labels(head, normalize=normalize_losses)
         self.is_trained, self.second_order, self.forgetting = is_trained, second_order, forgetting
         self.experts: ExpertHeads | None = None
         self.weigher = weighting.begin(np.zeros(0), None, 0)

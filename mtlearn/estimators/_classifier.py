@@ -54,8 +54,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
     weighting : str, Weighting or torchjd object, default=None
         The strategy that weighs the outputs' losses against each other while they are learned:
-        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda" or "nash", or
-        an object of `mtlearn.weighting`, or of torchjd. Its factors multiply `loss_weights`.
+        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda", "nash" or
+        "hedge", or an object of `mtlearn.weighting`, or of torchjd. Its factors multiply
+        `loss_weights`.
     class_weight : dict or "balanced", default=None
         Weights of the classes of `y`, for a head that `heads` does not name.
     normalize_losses : bool, default=True

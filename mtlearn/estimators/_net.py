@@ -60,8 +60,9 @@ class MultiOutputNet(BaseMultiOutputNet):
         `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
     weighting : str, Weighting or torchjd object, default=None
         The strategy that weighs the outputs' losses against each other while they are learned:
-        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda" or "nash", or
-        an object of `mtlearn.weighting`, or of torchjd. Its factors multiply `loss_weights`.
+        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda", "nash" or
+        "hedge", or an object of `mtlearn.weighting`, or of torchjd. Its factors multiply
+        `loss_weights`.
     main_output : str, default=None
         The output whose score ``score`` returns; None for the mean over outputs.
     normalize_losses : bool, default=True

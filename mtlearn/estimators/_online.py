@@ -6,12 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from mtlearn._arrays import is_frame
 from mtlearn._engine._online_network import OnlineNetwork, OnlineRecipe
 from mtlearn._engine._online_output import OnlineOutput
 from mtlearn._engine._optimizers import check_optimizer
@@ -19,25 +17,22 @@ from mtlearn._params import NestedParams
 from mtlearn._random import root_seed
 from mtlearn._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
 from mtlearn._torch_state import training_settings
-from mtlearn._typing import Array, Floats, LossWeights, SampleWeight
+from mtlearn._typing import Floats, LossWeights, SampleWeight
 from mtlearn._validation import check_known, naming
+from mtlearn.estimators._online_predictions import OnlinePredictions
 from mtlearn.estimators._outputs import (
     ARRAY_NAME,
     as_targets,
     check_all_targets,
     check_classes,
-    check_not_lazy,
     declare_classes,
     find_heads,
     labels_of,
 )
-from mtlearn.estimators._predictions import NamedOutputs
 from mtlearn.estimators._row_by_row import RowByRow
-from mtlearn.estimators._stream_rows import is_rows_of_dicts, rows_by_name
 from mtlearn.estimators._view import OutputView
 from mtlearn.estimators._weights import find_label_weights, find_loss_weights
-from mtlearn.exceptions import DivergenceError
-from mtlearn.heads import ClassHead, Head, MultiLabel, PairOrder
+from mtlearn.heads import ClassHead, Head, PairOrder
 from mtlearn.targets import Targets
 from mtlearn.trunks import Hedge, Trunk, as_trunk
 from mtlearn.weighting import MultiplicativeWeights
@@ -45,10 +40,19 @@ from mtlearn.weighting import MultiplicativeWeights
 __all__ = ["OnlineMultiOutputNet"]
 
 MOST_IMPUTED = 250
+FITTED = (
+    "output_names_",
+    "loss_weights_",
+    "network_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_feature_names",
+    "_y_is_array",
+)
 FIRST_SQUARES = {"initial_accumulator_value": 0.1}
 
 
-class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
+class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
     r"""Learn several targets from a stream, of which any feature may be absent from any row.
 
     Every row is learned once, when it comes, and then forgotten. A NaN, a column that a frame
@@ -71,6 +75,9 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
         the output is predicted by its best constant so far.
     main_output : str, default=None
         The output whose score ``score`` returns; None for the mean over outputs.
+    normalize_losses : bool, default=True
+        Whether to standardise numbers by their mean and standard deviation so far, and to divide
+        each loss by that of the best constant so far. False gives the raw sum.
     missing_targets : {"raise", "ignore"}, default="raise"
         Whether missing labels (NaN, None, NaT) are an error, or left out.
     scale : bool, default=True
@@ -176,6 +183,7 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
         "heads": [dict, None],
         "loss_weights": [dict, None],
         "main_output": [str, None],
+        "normalize_losses": ["boolean"],
         "missing_targets": [StrOptions({"raise", "ignore"})],
         "scale": ["boolean"],
         "impute": ["boolean", StrOptions({"auto"})],
@@ -199,6 +207,7 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
         *,
         loss_weights: LossWeights = None,
         main_output: str | None = None,
+        normalize_losses: bool = True,
         missing_targets: str = "raise",
         scale: bool = True,
         impute: bool | str = "auto",
@@ -218,6 +227,7 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
         self.heads = heads
         self.loss_weights = loss_weights
         self.main_output = main_output
+        self.normalize_losses = normalize_losses
         self.missing_targets = missing_targets
         self.scale = scale
         self.impute = impute
@@ -252,9 +262,8 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
             The fitted estimator.
         """
         kept = self.__dict__.copy()
-        for name in list(self.__dict__):
-            if name.endswith("_") or name.startswith("_"):
-                del self.__dict__[name]
+        for name in FITTED:
+            self.__dict__.pop(name, None)
         try:
             return self.partial_fit(X, y, sample_weight)
         except BaseException:
@@ -436,12 +445,6 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
         return OutputView(self, name)
 
     @property
-    def heads_(self) -> dict[str, Head]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The heads, fitted to the labels so far."""
-        check_is_fitted(self)
-        return {name: output.head for name, output in self.network_.outputs.items()}
-
-    @property
     def classes_(self) -> Any:
         """The classes so far of every output that has some, by name; an array if `y` was one."""
         check_is_fitted(self)
@@ -512,6 +515,7 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
                 head,
                 weighting,
                 is_trained=weights[name] > 0,
+                normalize_losses=bool(self.normalize_losses),
                 second_order=recipe.second_order,
                 forgetting=recipe.forgetting,
             )
@@ -523,110 +527,6 @@ class OnlineMultiOutputNet(RowByRow, NestedParams, NamedOutputs):
             "network_": OnlineNetwork(recipe, trunk, outputs),
             "_y_is_array": is_array and list(heads) == [ARRAY_NAME],
         }
-
-    def _rows(self, X: Any, *, learns: bool) -> tuple[Floats, list[str]]:
-        """Return rows as a matrix, and the names of its columns."""
-        check_not_lazy(X, f"{self._owner}: `X`")
-        known: list[str] = self.__dict__.get("_feature_names", [])
-        by_name = is_frame(X) or is_rows_of_dicts(X)
-        if known and not by_name and hasattr(self, "feature_names_in_"):
-            raise TypeError(
-                f"{self._owner}: `X` must have names as before, as a DataFrame or a list of dicts. "
-                f"Got {type(X).__name__}."
-            )
-        if by_name:
-            if known and not hasattr(self, "feature_names_in_"):
-                raise TypeError(f"{self._owner}: `X` must be an array as before. Got names.")
-            return rows_by_name(X, known, self._owner)
-        if isinstance(X, Mapping):
-            raise TypeError(
-                f"{self._owner}: `X` must be a table. Got a dict; pass [row] for a row."
-            )
-        rows = validate_data(
-            self,
-            X,
-            dtype=np.float64,
-            order="C",
-            ensure_all_finite="allow-nan",
-            reset=learns and not known,
-        )
-        return rows, known or [f"x{i}" for i in range(rows.shape[1])]
-
-    def _keep_names(self, X: Any, names: list[str]) -> None:
-        if is_frame(X) or is_rows_of_dicts(X):
-            self.feature_names_in_ = np.array(names, dtype=object)
-        self._feature_names, self.n_features_in_ = names, len(names)
-
-    def _heads(self, names: Collection[str] | None) -> dict[str, Head]:
-        heads = self.heads_
-        if isinstance(names, str):
-            raise TypeError(f"{self._owner}: `outputs` must be a list of names. Got {names!r}.")
-        names = list(heads) if names is None else list(names)
-        check_known(names, heads, subject=f"{self._owner}: `outputs`")
-        return {name: heads[name] for name in names}
-
-    def _mixed(self, X: Any, heads: Mapping[str, Head]) -> dict[str, tuple[Array, Any]]:
-        """Return the raw outputs, and the probabilities of those with classes."""
-        rows, _ = self._rows(X, learns=False)
-        found = self.network_.predict(rows[:, : self.n_features_in_], list(heads))
-        for name, head in heads.items():
-            output = self.network_.outputs[name]
-            if not output.labels.is_known:
-                raise NotFittedError(
-                    f"{self._owner}: output {name!r} cannot be predicted before its first label."
-                )
-            if name not in found:
-                raw = np.repeat(np.asarray(head.constant_raw_)[None], len(rows), axis=0)
-                proba = head.decode_proba(raw) if isinstance(head, ClassHead) else None
-                found[name] = raw, proba
-            if not np.isfinite(found[name][0]).all():
-                raise DivergenceError(
-                    f"{self._owner}: output {name!r}: predictions are not finite. Lower "
-                    f"`learning_rate`, and learn anew."
-                )
-        return found
-
-    def _predict(self, X: Any, names: Collection[str] | None = None) -> dict[str, Array]:
-        heads = self._heads(names)
-        mixed = self._mixed(X, heads)
-        found = {}
-        for name, head in heads.items():
-            raw, proba = mixed[name]
-            if isinstance(head, ClassHead):
-                if self.balanced and not isinstance(head, MultiLabel):
-                    proba = proba / head.decode_proba(np.asarray(head.constant_raw_)[None])
-                found[name] = head.decide(proba)
-            else:
-                found[name] = head.decode(raw)
-        return found
-
-    def _predict_proba(self, X: Any, names: Collection[str] | None = None) -> dict[str, Array]:
-        heads = {n: head for n, head in self._heads(names).items() if isinstance(head, ClassHead)}
-        return {name: proba for name, (_, proba) in self._mixed(X, heads).items()}
-
-    def _scores(
-        self,
-        X: Any,
-        y: Targets,
-        sample_weight: SampleWeight,
-        names: Collection[str] | None = None,
-    ) -> dict[str, float]:
-        heads = {n: h for n, h in self._heads(names).items() if (h.target or n) in list(y)}
-        predicted = self._predict(X, list(heads))
-        labels = labels_of(y, heads)
-        weights, _ = find_label_weights(labels, sample_weight, self.missing_targets, self._owner)
-        scores = {}
-        for name, head in heads.items():
-            with naming(f"{self._owner}: output {name!r}"):
-                scores[name] = head.score(labels[name], predicted[name], weights[name])
-        return scores
-
-    def _like_y(self, outputs: dict[str, Array]) -> Any:
-        return outputs[ARRAY_NAME] if self._y_is_array else Targets(outputs)
-
-    @property
-    def _owner(self) -> str:
-        return type(self).__name__
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -42,8 +42,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         `mtlearn.weighting`, or another function of the epoch, makes a weight that changes.
     weighting : str, Weighting or torchjd object, default=None
         The strategy that weighs the outputs' losses against each other while they are learned:
-        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda" or "nash", or
-        an object of `mtlearn.weighting`, or of torchjd. Its factors multiply `loss_weights`.
+        "uncertainty", "log", "dwa", "random", "famo", "gradcosine", "pcgrad", "mgda", "nash" or
+        "hedge", or an object of `mtlearn.weighting`, or of torchjd. Its factors multiply
+        `loss_weights`.
     normalize_losses : bool, default=True
         Whether to standardise numbers and to divide each loss by that of the best constant, so
         that 1.0 means no better than a constant on every output. False gives the raw sum.

@@ -9,6 +9,7 @@ from mtlearn.inspection._gradient_monitor import GradientMonitor
 from mtlearn.inspection._gradient_report import GradientReport, gradient_report
 from mtlearn.inspection._loss_curves_display import LossCurvesDisplay
 from mtlearn.inspection._loss_weights_display import LossWeightsDisplay
+from mtlearn.inspection._prequential_display import PrequentialDisplay
 
 __all__ = [
     "ArchitectureDisplay",
@@ -20,6 +21,7 @@ __all__ = [
     "GradientReport",
     "LossCurvesDisplay",
     "LossWeightsDisplay",
+    "PrequentialDisplay",
     "auxiliary_effect",
     "gradient_report",
 ]

@@ -3,6 +3,8 @@
 from mtlearn.model_selection._conformal_intervals import ConformalIntervalsCV
 from mtlearn.model_selection._iterative_stratification import IterativeStratification
 from mtlearn.model_selection._output_scoring import make_output_scorer, output_scoring
+from mtlearn.model_selection._prequential import prequential
+from mtlearn.model_selection._prequential_result import PrequentialResult
 from mtlearn.model_selection._search import GridSearchCV, RandomizedSearchCV
 from mtlearn.model_selection._stacked_search import StackedGridSearchCV
 from mtlearn.model_selection._stratify_on import StratifyOn
@@ -19,6 +21,7 @@ __all__ = [
     "ConformalIntervalsCV",
     "GridSearchCV",
     "IterativeStratification",
+    "PrequentialResult",
     "RandomizedSearchCV",
     "StackedGridSearchCV",
     "StratifyOn",
@@ -29,5 +32,6 @@ __all__ = [
     "learning_curve",
     "make_output_scorer",
     "output_scoring",
+    "prequential",
     "train_test_split",
 ]

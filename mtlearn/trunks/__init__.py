@@ -1,5 +1,7 @@
 """Trunks: the part of the network that all outputs share."""
 
+from mtlearn.trunks._aux_drop import AuxDrop
+from mtlearn.trunks._aux_net import AuxNet
 from mtlearn.trunks._base import Trunk
 from mtlearn.trunks._category_embedding import CategoryEmbedding
 from mtlearn.trunks._convolution import Convolution
@@ -21,6 +23,8 @@ from mtlearn.trunks._transformer import Transformer
 __all__ = [
     "MLP",
     "PLE",
+    "AuxDrop",
+    "AuxNet",
     "CategoryEmbedding",
     "Convolution",
     "Embedding",

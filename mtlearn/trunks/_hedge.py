@@ -133,9 +133,7 @@ class HedgeModule(nn.Module):
         super().__init__()
         self.inputs = list(inputs)
         widths = [n_features, *sizes]
-        self.layers = nn.ModuleList(
-            nn.Linear(before, after) for before, after in pairwise(widths)
-        )
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         for i, layer in enumerate(self.layers):
             draw_(layer, gain=1.0 if i else FIRST_GAIN)
         self.activation = ACTIVATIONS[activation]()
