@@ -22,11 +22,13 @@ def one_thread() -> None:
     os.environ.update(ONE_THREAD)
 
 
-def arguments(doc: str) -> argparse.Namespace:
+def arguments(doc: str, *, jobs: bool = False) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
     parser.add_argument("--write", action="store_true", help=f"write the tables to {TABLES}")
+    if jobs:
+        parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     return parser.parse_args()
 
 

@@ -96,7 +96,7 @@ class OnlineNetwork:
                 new = list(names[self.n_features :])
                 raise ValueError(
                     f"`trunk` {type(self.trunk).__name__} takes the features that it began with. "
-                    f"Got the new ones {new}; use trunks.Hedge, which takes more."
+                    f"Got the new ones {new}; use Hedge, AuxDrop or AuxNet, which take more."
                 )
             else:
                 self._forget_optimizer()
@@ -107,8 +107,10 @@ class OnlineNetwork:
         self._find_experts()
 
     def _find_experts(self) -> None:
+        self.module.eval()
         with torch.no_grad():
-            made = self._made(np.zeros((1, self.n_features)), np.ones((1, self.n_features), bool))
+            made = self.module(torch.zeros((1, self.n_features), dtype=torch.float64))
+        made = made if isinstance(made, dict) else {"trunk": made}
         self.expert_names = list(made)
         widths = [tensor.shape[1] for tensor in made.values()]
         for output in self.outputs.values():
@@ -119,8 +121,7 @@ class OnlineNetwork:
         if not hasattr(self.module, "experts"):
             made = self.module(x)
             return made if isinstance(made, dict) else {"trunk": made}
-        weights = torch.from_numpy(self._mean_weights())
-        return self.module(x, torch.from_numpy(present), weights)
+        return self.module(x, torch.from_numpy(present), torch.from_numpy(self._mean_weights()))
 
     def _mean_weights(self) -> Floats:
         """Return the mean weight of each expert over the outputs, by the outputs' weights."""
@@ -217,9 +218,13 @@ class OnlineNetwork:
                 f"`learning_rate`, or scale X."
             )
         n_rows = len(target)
-        shares = np.full((len(raw), n_rows, 1), 1.0 / len(raw))
+        there = step.experts_present
         if self.recipe.weighs_losses:
-            shares = output.mixture(step.experts_present, n_rows).T[..., None]
+            shares = output.mixture(there, n_rows).T[..., None]
+        elif there is None:
+            shares = np.full((len(raw), n_rows, 1), 1.0 / len(raw))
+        else:
+            shares = (there / np.maximum(there.sum(axis=1, keepdims=True), 1)).T[..., None]
         scale = self.recipe.loss_weights[name] / (
             n_rows * output.labels.share * output.head.baseline_
         )
@@ -227,7 +232,6 @@ class OnlineNetwork:
         for total, own in zip(gradients, experts.feature_gradients(slopes), strict=True):
             total += own
         relative = found.weight / output.labels.mean_weight
-        there = step.experts_present
         if there is not None:
             relative = relative * there.T[..., None]
         labelled = weight.reshape(n_rows, -1).any(axis=1)

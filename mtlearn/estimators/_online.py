@@ -5,16 +5,11 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from mtlearn._engine._online_network import OnlineNetwork, OnlineRecipe
-from mtlearn._engine._online_output import OnlineOutput
-from mtlearn._engine._optimizers import check_optimizer
 from mtlearn._params import NestedParams
-from mtlearn._random import root_seed
 from mtlearn._sklearn import Interval, StrOptions, fit_context, validate_parameter_constraints
 from mtlearn._torch_state import training_settings
 from mtlearn._typing import Floats, LossWeights, SampleWeight
@@ -25,21 +20,18 @@ from mtlearn.estimators._outputs import (
     as_targets,
     check_all_targets,
     check_classes,
-    declare_classes,
-    find_heads,
     labels_of,
 )
 from mtlearn.estimators._row_by_row import RowByRow
+from mtlearn.estimators._stream_start import start_stream
 from mtlearn.estimators._view import OutputView
-from mtlearn.estimators._weights import find_label_weights, find_loss_weights
-from mtlearn.heads import ClassHead, Head, PairOrder
-from mtlearn.targets import Targets
-from mtlearn.trunks import Hedge, Trunk, as_trunk
+from mtlearn.estimators._weights import find_label_weights
+from mtlearn.heads import ClassHead, Head
+from mtlearn.trunks import Hedge, Trunk
 from mtlearn.weighting import MultiplicativeWeights
 
 __all__ = ["OnlineMultiOutputNet"]
 
-MOST_IMPUTED = 250
 FITTED = (
     "output_names_",
     "loss_weights_",
@@ -49,7 +41,6 @@ FITTED = (
     "_feature_names",
     "_y_is_array",
 )
-FIRST_SQUARES = {"initial_accumulator_value": 0.1}
 
 
 class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
@@ -315,7 +306,11 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
             raise ValueError(
                 f"{self._owner}: `y` must have as many rows as X, {len(rows)}. Got {len(targets)}."
             )
-        started = None if hasattr(self, "network_") else self._start(targets, classes, is_array)
+        started = (
+            None
+            if hasattr(self, "network_")
+            else start_stream(self, targets, classes or {}, is_array=is_array)
+        )
         network = self.network_ if started is None else started["network_"]
         heads = {name: output.head for name, output in network.outputs.items()}
         check_all_targets(targets, heads, self._owner)
@@ -475,59 +470,6 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         check_is_fitted(self)
         return next(iter(self.network_.outputs.values())).labels.n_rows
 
-    def _start(self, y: Targets, classes: Any, is_array: bool) -> dict[str, Any]:
-        """Return the fitted attributes of a stream that begins."""
-        declared = declare_classes(self.heads or {}, classes or {}, y, self._owner)
-        heads = find_heads(y, declared, self._owner)
-        for name, head in heads.items():
-            _check_head(head, f"{self._owner}: output {name!r}")
-        if self.main_output is not None:
-            check_known([self.main_output], heads, subject=f"{self._owner}: `main_output`")
-        weights, schedules = find_loss_weights(self.loss_weights, list(heads), self._owner)
-        if schedules:
-            raise ValueError(
-                f"{self._owner}: `loss_weights` must be numbers, for a stream has no epochs. Got "
-                f"schedules for {sorted(schedules)}."
-            )
-        trunk = clone(as_trunk(self.trunk or Hedge()))
-        weighting = self.expert_weighting or MultiplicativeWeights()
-        params = dict(self.optimizer_params or {})
-        if self.optimizer == "adagrad":
-            params = {**FIRST_SQUARES, **params}
-        with naming(self._owner):
-            trunk.check_params()
-            weighting.check_params()
-            check_optimizer(self.optimizer, params)
-        recipe = OnlineRecipe(
-            loss_weights=weights,
-            optimizer=self.optimizer,
-            optimizer_params=params,
-            learning_rate=float(self.learning_rate),
-            second_order=bool(self.second_order),
-            weighs_losses=self.expert_losses == "weighted",
-            scale=bool(self.scale),
-            most_imputed=MOST_IMPUTED if self.impute == "auto" else 1e9 * bool(self.impute),
-            forgetting=float(self.forgetting),
-            seed=root_seed(self.random_state),
-        )
-        outputs = {
-            name: OnlineOutput(
-                head,
-                weighting,
-                is_trained=weights[name] > 0,
-                normalize_losses=bool(self.normalize_losses),
-                second_order=recipe.second_order,
-                forgetting=recipe.forgetting,
-            )
-            for name, head in heads.items()
-        }
-        return {
-            "output_names_": list(heads),
-            "loss_weights_": weights,
-            "network_": OnlineNetwork(recipe, trunk, outputs),
-            "_y_is_array": is_array and list(heads) == [ARRAY_NAME],
-        }
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
@@ -537,15 +479,3 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         tags.target_tags.multi_output = True
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _check_head(head: Head, subject: str) -> None:
-    """Raise a ValueError for a head that a stream cannot have."""
-    if isinstance(head, PairOrder):
-        raise ValueError(f"{subject}: PairOrder learns from pairs, which a stream has not.")
-    for param in ("hidden_layer_sizes", "at"):
-        if getattr(head, param, None):
-            raise ValueError(
-                f"{subject}: `{param}` of a head has no meaning for a stream, where every layer of "
-                f"the trunk has heads. Got {getattr(head, param)!r}; leave it out."
-            )

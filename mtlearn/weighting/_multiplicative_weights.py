@@ -31,6 +31,10 @@ class MultiplicativeWeights(Weighting):
         The least weight s, as a share of the mean weight, in [0, 1].
     clip : float, default=5.0
         The largest loss c that counts.
+    sleeping : bool, default=True
+        Whether experts that are absent from a row, as those of a `mtlearn.trunks.AuxNet` whose
+        feature is, keep their weight, and the others fall within what they have together. False
+        counts an absence as no loss, as Agarwal et al. do, so that who is rarely there gains.
 
     Notes
     -----
@@ -42,8 +46,10 @@ class MultiplicativeWeights(Weighting):
     References
     ----------
     Freund and Schapire, "A Decision-Theoretic Generalization of On-Line Learning and an Application
-    to Boosting", 1997; Sahoo et al., "Online Deep Learning: Learning Deep Neural Networks on the
-    Fly", 2018 (the floor).
+    to Boosting", 1997; Freund, Schapire, Singer and Warmuth, "Using and combining predictors that
+    specialize", 1997 (`sleeping`); Sahoo et al., "Online Deep Learning: Learning Deep Neural
+    Networks on the Fly", 2018 (the floor); Agarwal et al., "Auxiliary Network: Scalable and Agile
+    Online Learning for Dynamic System with Inconsistently Available Inputs", 2022.
 
     Examples
     --------
@@ -60,12 +66,21 @@ class MultiplicativeWeights(Weighting):
         "rate": [Interval(Real, 0, None, closed="left")],
         "floor": [Interval(Real, 0, 1, closed="both")],
         "clip": [Interval(Real, 0, None, closed="neither")],
+        "sleeping": ["boolean"],
     }
 
-    def __init__(self, rate: float = 0.5, *, floor: float = 0.001, clip: float = 5.0) -> None:
+    def __init__(
+        self,
+        rate: float = 0.5,
+        *,
+        floor: float = 0.001,
+        clip: float = 5.0,
+        sleeping: bool = True,
+    ) -> None:
         self.rate = rate
         self.floor = floor
         self.clip = clip
+        self.sleeping = sleeping
 
     def begin(
         self,
@@ -74,7 +89,9 @@ class MultiplicativeWeights(Weighting):
         seed: int,  # noqa: ARG002
     ) -> "MultiplicativeWeigher":
         """Return equal weights."""
-        return MultiplicativeWeigher(len(weights), self.rate, self.floor, self.clip)
+        return MultiplicativeWeigher(
+            len(weights), self.rate, self.floor, self.clip, sleeping=self.sleeping
+        )
 
 
 class MultiplicativeWeigher(Weigher):
@@ -86,21 +103,18 @@ class MultiplicativeWeigher(Weigher):
         The weights, whose sum is 1.
     """
 
-    def __init__(self, n_outputs: int, rate: float, floor: float, clip: float) -> None:
+    def __init__(
+        self, n_outputs: int, rate: float, floor: float, clip: float, *, sleeping: bool
+    ) -> None:
         super().__init__(n_outputs)
+        self.sleeping = bool(sleeping)
         self.rate, self.floor, self.clip = float(rate), float(floor), float(clip)
         self.weights = np.full(n_outputs, 1.0 / max(n_outputs, 1))
 
     def factors(self, losses: Floats, products: Floats | None) -> Floats:  # noqa: ARG002
         """Return the weights before the step, times their number; then let them fall."""
         found = self.n_outputs * self.weights
-        there = losses > 0  # the others have no labels, and keep what they have
-        if there.any():
-            before = self.weights[there]
-            self.weights = self.weights.copy()
-            self.weights[there] = before.sum() * self._fallen(
-                before / before.sum(), np.minimum(losses[there], self.clip)
-            )
+        self._learn_some(losses, losses > 0)  # the others have no labels
         return found
 
     def learn(self, losses: Floats, present: Mask | None = None) -> None:
@@ -113,12 +127,29 @@ class MultiplicativeWeigher(Weigher):
         present : ndarray of shape (n_samples, n_outputs), default=None
             Which of them took part; None for all.
         """
-        losses = np.minimum(losses, self.clip)
-        if present is not None:
-            losses = np.where(present, losses, 0.0)
-        self.weights = self._fallen(self.weights, losses.sum(axis=0))
+        if present is None:
+            total = np.minimum(losses, self.clip).sum(axis=0)
+            self.weights = self._fallen(self.weights, total)
+        elif self.sleeping:
+            for of_row, there in zip(losses, present, strict=True):
+                self._learn_some(of_row, there)
+        else:
+            total = np.where(present, np.minimum(losses, self.clip), 0.0).sum(axis=0)
+            self.weights = self._fallen(self.weights, total)
+
+    def _learn_some(self, losses: Floats, there: Mask) -> None:
+        """Let some weights fall, within what they have together."""
+        if not there.any():
+            return
+        before = self.weights[there]
+        weights = self.weights.copy()
+        weights[there] = before.sum() * self._fallen(
+            before / before.sum(), np.minimum(losses[there], self.clip)
+        )
+        self.weights = weights
 
     def _fallen(self, weights: Floats, losses: Floats) -> Floats:
+        """Return weights after losses: their sum is 1 before and after."""
         shrunk = weights * np.exp(-self.rate * (losses - losses.min()))
         shrunk = np.maximum(shrunk / shrunk.sum(), self.floor / len(weights))
         return shrunk / shrunk.sum()

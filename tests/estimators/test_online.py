@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mtlearn import OnlineMultiOutputNet, Targets
 from mtlearn.heads import Classification, MultiLabel, Quantile, Regression
-from mtlearn.trunks import MLP, Hedge
+from mtlearn.trunks import MLP, AuxDrop, AuxNet, Hedge
 from mtlearn.weighting import Linear, MultiplicativeWeights
 
 
@@ -478,3 +478,24 @@ def test_rows_keep_their_form():
     np.testing.assert_array_equal(
         named.predict(frame.assign(new=1.0))["kind"], named.predict(frame)["kind"]
     )
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize(
+    "trunk", [AuxDrop((8, 8), aux_layer=2, n_units=16), AuxNet(2, base_layers=1, n_units=4)]
+)
+def test_the_trunks_for_auxiliary_features_take_new_ones(trunk, second_order):
+    X, y = make_stream(300, n_features=4)
+    names = list("abcd")
+    net = OnlineMultiOutputNet(trunk, second_order=second_order, random_state=0)
+    for n_features in (1, 3, 4):
+        frame = pd.DataFrame(X[:, :n_features], columns=names[:n_features])
+        net.partial_fit(frame[:100], rows_of(y, slice(0, 100)))
+    assert net.n_features_in_ == 4
+    assert all(len(w) == len(net.expert_names_) for w in net.expert_weights_.values())
+    copy = pickle.loads(pickle.dumps(net))
+    frame = pd.DataFrame(X, columns=names)
+    for one in (net, copy):
+        one.partial_fit(frame[100:], rows_of(y, slice(100, None)))
+    np.testing.assert_array_equal(copy.predict(frame)["price"], net.predict(frame)["price"])
+    assert net.score(frame, y) > 0.3

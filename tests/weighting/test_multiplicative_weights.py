@@ -60,8 +60,18 @@ def test_losses_count_up_to_the_clip():
     np.testing.assert_allclose(huge.weights, 1 / 3)
 
 
-def test_absent_experts_keep_their_odds():
+def test_absent_experts_keep_their_weight():
     weigher = begin(3, rate=0.5, floor=0.0)
+    weigher.learn(np.array([[1.0, 9.0, 2.0]]), np.array([[True, False, True]]))
+    expected = np.exp([-0.5, -1.0])
+    np.testing.assert_allclose(weigher.weights[[0, 2]], 2 / 3 * expected / expected.sum())
+    assert weigher.weights[1] == pytest.approx(1 / 3)
+    weigher.learn(np.ones((1, 3)), np.zeros((1, 3), bool))
+    assert weigher.weights.sum() == pytest.approx(1)
+
+
+def test_as_aux_net_has_it_an_absence_is_no_loss():
+    weigher = begin(3, rate=0.5, floor=0.0, sleeping=False)
     weigher.learn(np.array([[1.0, 9.0, 2.0]]), np.array([[True, False, True]]))
     expected = np.exp([-0.5, 0.0, -1.0])
     np.testing.assert_allclose(weigher.weights, expected / expected.sum())
