@@ -121,7 +121,9 @@ class OnlineNetwork:
         if not hasattr(self.module, "experts"):
             made = self.module(x)
             return made if isinstance(made, dict) else {"trunk": made}
-        return self.module(x, torch.from_numpy(present), torch.from_numpy(self._mean_weights()))
+        sees_weights = getattr(self.module, "sees_weights", False)
+        weights = torch.from_numpy(self._mean_weights()) if sees_weights else None
+        return self.module(x, torch.from_numpy(present), weights)
 
     def _mean_weights(self) -> Floats:
         """Return the mean weight of each expert over the outputs, by the outputs' weights."""

@@ -111,7 +111,7 @@ class OnlineOutput:
                 and len(self.head.classes_) < 2
             )
         )
-        if is_open or self.experts is not None:
+        if is_open or self.experts is not None or not self._widths:
             return False
         n_raw = int(np.prod(self.head.raw_shape_))
         self.experts = ExpertHeads(

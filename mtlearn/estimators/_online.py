@@ -139,7 +139,8 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
     Parameters are those of the first call of a stream. A row without any feature is predicted by
     the best constant so far, and teaches nothing but that constant. Numbers are standardised by the
     mean and the standard deviation of their labels so far; when these change, the heads are changed
-    so that they predict the same as before (van Hasselt et al.).
+    so that they predict the same as before (van Hasselt et al.). Heads for other kinds of labels
+    take their scale from the first labels that come, and keep it.
 
     References
     ----------

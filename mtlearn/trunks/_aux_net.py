@@ -146,7 +146,11 @@ class AuxNetModule(nn.Module):
         The names, those of the auxiliary features last.
     default : str
         The last end layer, for heads that name none.
+    sees_weights : bool
+        That `forward` makes use of the experts' weights.
     """
+
+    sees_weights = True
 
     def __init__(
         self,

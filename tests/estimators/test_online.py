@@ -240,6 +240,17 @@ def test_a_row_without_a_feature_is_predicted_by_the_best_constant():
     assert net.n_rows_seen_ == 203
 
 
+def test_a_stream_may_begin_without_a_feature():
+    net = OnlineMultiOutputNet(random_state=0)
+    for label in ("a", "b", "b"):
+        net.learn_one({}, label)
+    assert net.predict_one({"x": 1.0}) == "b"
+    for i in range(40):
+        net.learn_one({"x": float(i % 2)}, "ab"[i % 2])
+    assert net.predict_one({"x": 0.0}) == "a"
+    assert net.predict_one({"x": 1.0}) == "b"
+
+
 def test_a_feature_that_never_comes_changes_nothing():
     X, y = make_stream(100)
     wide = np.column_stack([X, np.full(100, np.nan)])
