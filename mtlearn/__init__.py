@@ -7,6 +7,7 @@ from mtlearn._namesake import refuse_namesake
 refuse_namesake()
 
 from mtlearn import exceptions, heads, preprocessing, trunks  # noqa: E402
+from mtlearn._engine._checkpoint import Checkpoint  # noqa: E402
 from mtlearn.ensemble._tabular_net import tabular_net  # noqa: E402
 from mtlearn.estimators import (  # noqa: E402
     MultiOutputNet,
@@ -19,6 +20,7 @@ from mtlearn.inputs import Inputs  # noqa: E402
 from mtlearn.targets import Targets  # noqa: E402
 
 __all__ = [
+    "Checkpoint",
     "Inputs",
     "MultiOutputNet",
     "MultiOutputNetClassifier",

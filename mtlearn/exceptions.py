@@ -1,6 +1,12 @@
 """Exceptions and warnings of mtlearn, for users to catch or filter by."""
 
-__all__ = ["DivergenceError", "HeadInferenceWarning", "TrainingInterruptedWarning"]
+__all__ = [
+    "DivergenceError",
+    "HeadInferenceWarning",
+    "ModelFileError",
+    "TrainingInterruptedWarning",
+    "VersionWarning",
+]
 
 
 class DivergenceError(ValueError):
@@ -17,5 +23,21 @@ class HeadInferenceWarning(UserWarning):
     """A head was inferred from a target, and the guess deserves a look."""
 
 
+class ModelFileError(ValueError):
+    """A model file cannot be loaded: it is damaged, of another kind, or needs something else.
+
+    All that ``mtlearn.persistence.load`` finds wrong with the content of a file has this class, and
+    nothing of such a file is used. That a file is not there, or cannot be read, is an ``OSError``.
+    """
+
+
 class TrainingInterruptedWarning(UserWarning):
     """A fit ended early on Ctrl-C or SIGTERM; the estimator is usable as it is."""
+
+
+class VersionWarning(UserWarning):
+    """A pickle of another version of mtlearn was loaded.
+
+    What an estimator consists of may change from version to version. It may fail later, or predict
+    something else; files of ``mtlearn.persistence.save`` are made to be loaded by later versions.
+    """

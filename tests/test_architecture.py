@@ -18,6 +18,7 @@ FLOORS = {
     "mtlearn._namesake": 0,
     "mtlearn._optional": 0,
     "mtlearn._params": 0,
+    "mtlearn._plain_files": 0,
     "mtlearn._pausing": 0,
     "mtlearn._random": 0,
     "mtlearn._running": 0,

@@ -61,11 +61,11 @@ class LossRecorder:
     """
 
     limit: float
-    _best: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Forget the best losses of an earlier training."""
-        self._best = {}
+        self.best = {}
 
     def record(
         self,
@@ -107,8 +107,8 @@ class LossRecorder:
         found = {"loss": total} | {f"{n}_loss": mean for n, mean in by_name if n in observed}
         row[f"{prefix}_batch_count"] = losses.n_batches
         for key, loss in found.items():
-            best = self._best.get(f"{prefix}_{key}", math.inf)
-            self._best[f"{prefix}_{key}"] = min(loss, best)
+            best = self.best.get(f"{prefix}_{key}", math.inf)
+            self.best[f"{prefix}_{key}"] = min(loss, best)
             row[f"{prefix}_{key}"], row[f"{prefix}_{key}_best"] = loss, loss < best
         row[f"{prefix}_penalty"] = penalty
         if is_training and objective.changes:

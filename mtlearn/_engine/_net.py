@@ -80,7 +80,7 @@ class Net(Predicting):
         self.epochs_before = 0
         self.reusable = True
         self.first_rates: list[float] = []
-        self._recorder = LossRecorder(loss_limit)
+        self.recorder = LossRecorder(loss_limit)
         self._step: FastStep | None = None
         self.watched: TrainingData | None = None
         self.used_weights: list[dict[str, float]] = []
@@ -105,7 +105,7 @@ class Net(Predicting):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the losses and weights of an earlier training."""
         super().on_train_begin(net, **kwargs)
-        self._recorder.forget()
+        self.recorder.forget()
         self.used_weights = []
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -200,7 +200,7 @@ class Net(Predicting):
         if training and self.weighing is not None:
             self.used_weights[-1] |= self.weighing.end_epoch(losses.means[:-1])
             self.criterion_.set_weights(self.used_weights[-1])
-        self._recorder.record(row, prefix, losses, self.criterion_, iterator.dataset.labels, epoch)
+        self.recorder.record(row, prefix, losses, self.criterion_, iterator.dataset.labels, epoch)
         if stops():
             raise StopTraining
 

@@ -14,6 +14,8 @@ class ProgressBar(Callback):
     skorch's own bar shows the batches of one epoch, and no time until the end.
     """
 
+    is_stateless = True
+
     def on_train_begin(self, net: Any, **_kwargs: Any) -> None:
         """Open the bar."""
         self.bar_ = tqdm(total=net.max_epochs, unit="epoch")

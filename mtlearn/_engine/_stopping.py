@@ -1,8 +1,9 @@
 """When training ends early, and with which weights."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from mtlearn._engine._module import all_tensors
 from mtlearn._pausing import ask, can_ask
+from mtlearn._typing import Array
 from mtlearn.exceptions import DivergenceError
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "LastEpochs",
     "StopAfter",
     "StopTraining",
+    "as_arrays",
+    "as_tensors",
     "copy_tensors",
     "has_finite_weights",
     "put_tensors",
@@ -74,6 +78,16 @@ class Diverged(DivergenceError):
 def copy_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all parameters and buffers."""
     return {name: tensor.detach().clone() for name, tensor in all_tensors(module).items()}
+
+
+def as_arrays(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    """Return tensors as numpy arrays of their own."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def as_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Return arrays as tensors."""
+    return {name: torch.tensor(array) for name, array in arrays.items()}
 
 
 def has_finite_weights(module: nn.Module) -> bool:
@@ -147,6 +161,18 @@ class BestEpoch(Callback):
         elif epoch - self.best_epoch_ >= self.patience:
             raise StopTraining
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best weights and the counters, as plain values."""
+        weights = None if self._weights is None else as_arrays(self._weights())
+        return {"best_epoch": self.best_epoch_, "least": self._least, "weights": weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.best_epoch_, self._least = state["best_epoch"], state["least"]
+        if state["weights"] is not None:
+            kept = as_tensors(state["weights"])
+            self._weights = lambda: kept
+
     def on_train_end(self, net: Any, **_kwargs: Any) -> None:
         """Restore the best weights."""
         if self._weights is not None:
@@ -162,6 +188,8 @@ class StopAfter(Callback):
     n_epochs : int
         How many epochs to train.
     """
+
+    is_stateless = True
 
     def __init__(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
@@ -190,6 +218,15 @@ class LastEpochs(Callback):
             raise weights_diverged(net)
         if epoch < net.max_epochs:
             self._weights.append((epoch, _weights_of(net)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epochs and their weights, as plain values."""
+        return {"epochs": [[epoch, as_arrays(weights())] for epoch, weights in self._weights]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        for epoch, arrays in state["epochs"]:
+            self._weights.append((epoch, partial(as_tensors, arrays)))
 
     def forget(self) -> None:
         """Let go of the weights."""

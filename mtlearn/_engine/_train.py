@@ -10,6 +10,7 @@ from typing import Any
 from skorch.helper import predefined_split
 from skorch.history import History
 
+from mtlearn._engine._checkpoint import CheckpointRun
 from mtlearn._engine._data import Rows, TrainingData, training_data
 from mtlearn._engine._history import history_rows
 from mtlearn._engine._module import MultiOutputModule
@@ -84,6 +85,7 @@ def train(
     callbacks: Sequence[Any] = (),
     before: Trained | None = None,
     totals: Mapping[str, tuple[float, int]] | None = None,
+    checkpoint: CheckpointRun | None = None,
 ) -> Trained:
     """Build the network, or go on with one, and train it.
 
@@ -109,6 +111,8 @@ def train(
         The run to continue; its network is trained in place, see `undone_on_failure`.
     totals : mapping of str to (float, int), default=None
         The totals of the rows that these belong to; None for none.
+    checkpoint : CheckpointRun, default=None
+        Where the state is kept, and gone on from; None for nowhere.
 
     Returns
     -------
@@ -158,11 +162,14 @@ def train(
         else:
             name = f"{main_output}_loss" if main_output in watched.labels else "loss"
             recipe = replace(recipe, monitor=f"valid_{name}")
+        if checkpoint is not None:
+            callbacks = [*callbacks, ("checkpoint", checkpoint.keeper)]
         net = _find_net(recipe, module, heads, callbacks, before, len(data))
+        net.can_be_stacked &= checkpoint is None
         net.epochs_before = len(history)
         net.interrupts = interrupts
         with frozen(module, recipe.param_groups) as net.frozen:
-            best, error = _run(net, data, watched)
+            best, error = _run(net, data, watched, checkpoint)
     module.eval()
     before_now = len(history)
     weights = net.used_weights or [recipe.loss_weights] * len(net.history)
@@ -229,9 +236,12 @@ def undone_on_failure(before: Trained | None) -> Iterator[None]:
 
 
 def _run(
-    net: Net, data: TrainingData, watched: TrainingData | None
+    net: Net,
+    data: TrainingData,
+    watched: TrainingData | None,
+    checkpoint: CheckpointRun | None = None,
 ) -> tuple[int, DivergenceError | None]:
-    """Run all epochs, or until a signal or the best epoch stops them.
+    """Run all epochs, or those that are left, until a signal or the best epoch stops them.
 
     Return the epoch that the weights are of, and why the run ended if it diverged.
     """
@@ -243,7 +253,8 @@ def _run(
     try:
         with suppress(StopTraining):
             net.notify("on_train_begin", X=data, y=None)
-            net.fit_loop(data)
+            done = 0 if checkpoint is None else checkpoint.restore(net)
+            net.fit_loop(data, epochs=net.max_epochs - done)
         if not _best_epoch(net) and not has_finite_weights(net.module_):
             raise weights_diverged(net)  # a callback or a signal ended the epoch before its check
         if net.history and "train_loss" not in net.history[-1]:

@@ -1,5 +1,6 @@
 """The estimator for an array of classes, with auxiliary targets."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks
+from mtlearn._engine._checkpoint import Checkpoint
 from mtlearn._sklearn import StrOptions, fit_context
 from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
@@ -276,6 +278,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         X_val: ArrayLike | None = None,
         y_val: Any = None,
         sample_weight_val: SampleWeight = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Learn `y`, and the auxiliary targets with it.
 
@@ -299,6 +302,9 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             Their `y`.
         sample_weight_val : array-like of shape (n_val,) or mapping of str to that, default=None
             Their weights.
+        checkpoint : Checkpoint, str or path-like, default=None
+            A folder to keep the state of the training in. The same call again goes on from there,
+            and ends as if it had never stopped.
 
         Returns
         -------
@@ -308,7 +314,10 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
         Raises
         ------
         ValueError
-            For bad parameters, names, labels or weights; the message names the output.
+            For bad parameters, names, labels or weights; the message names the output. For a
+            `checkpoint` of other data or parameters; the message says what differs.
+        OSError
+            If a checkpoint cannot be written; the last one is as it was.
         mtlearn.exceptions.DivergenceError
             If a loss or a weight leaves the finite numbers. The estimator then has the best
             weights so far, or the last good ones; it is as it was if the first epoch diverges.
@@ -330,6 +339,7 @@ class MultiOutputNetClassifier(ClassifierMixin, BaseMultiOutputNet):
             validation=held,
             groups=groups,
             given_y=y,
+            checkpoint=checkpoint,
             own={"_own_names": list(own)},
         )
 

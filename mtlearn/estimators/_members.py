@@ -1,6 +1,7 @@
 """Ensembles: several networks of one estimator, trained side by side."""
 
 import copy
+import os
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
+from mtlearn._engine._checkpoint import Checkpoint
 from mtlearn._engine._side_by_side import side_by_side
 from mtlearn._random import part_seed, root_seed
 from mtlearn._typing import Array, ArrayLike, RandomState, SampleWeight
@@ -77,12 +79,20 @@ class Members(Fitting):
         groups: ArrayLike | None,
         given_y: Any,
         own: Mapping[str, Any] | None = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Self:
         given: dict[str, Any] = {"main_output": main_output, "given_y": given_y, "own": own}
         refits = self.refit and self._stops_early(len(y), is_validated=validation is not None)
         if self.n_members == 1 and not refits and not (self.warm_start and self._has_members):
             labels = y, sample_weight, heads
+            given["checkpoint"] = checkpoint
             return super()._fit(X, *labels, validation=validation, groups=groups, **given)
+        if checkpoint is not None:
+            raise ValueError(
+                f"{self._owner}: `checkpoint` keeps the state of one network. Got n_members="
+                f"{self.n_members} and refit={self.refit}; fit members one by one, with a folder "
+                f"and a `random_state` each."
+            )
         with self._as_it_was_on_failure(None):
             goes_on = self.warm_start and self.__sklearn_is_fitted__()
             members = self._members_to_go_on() if goes_on else self._new_members("member")

@@ -1,5 +1,6 @@
 """The estimator for several named targets."""
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Self
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks
+from mtlearn._engine._checkpoint import Checkpoint
 from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight
 from mtlearn._validation import check_known
@@ -299,6 +301,7 @@ class MultiOutputNet(BaseMultiOutputNet):
         X_val: ArrayLike | None = None,
         y_val: Any = None,
         sample_weight_val: SampleWeight = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Learn all targets of `y`.
 
@@ -318,6 +321,9 @@ class MultiOutputNet(BaseMultiOutputNet):
             Their targets; the main output's at least.
         sample_weight_val : array-like of shape (n_val,) or mapping of str to that, default=None
             Their weights.
+        checkpoint : Checkpoint, str or path-like, default=None
+            A folder to keep the state of the training in. The same call again goes on from there,
+            and ends as if it had never stopped.
 
         Returns
         -------
@@ -327,7 +333,10 @@ class MultiOutputNet(BaseMultiOutputNet):
         Raises
         ------
         ValueError
-            For bad parameters, names, labels or weights; the message names the output.
+            For bad parameters, names, labels or weights; the message names the output. For a
+            `checkpoint` of other data or parameters; the message says what differs.
+        OSError
+            If a checkpoint cannot be written; the last one is as it was.
         mtlearn.exceptions.DivergenceError
             If a loss or a weight leaves the finite numbers. The estimator then has the best
             weights so far, or the last good ones; it is as it was if the first epoch diverges.
@@ -351,6 +360,7 @@ class MultiOutputNet(BaseMultiOutputNet):
             validation=held,
             groups=groups,
             given_y=y,
+            checkpoint=checkpoint,
             own={"_y_is_array": is_array and _has_one_output(targets, self.heads)},
         )
         return self

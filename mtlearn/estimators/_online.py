@@ -252,16 +252,26 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         -------
         OnlineMultiOutputNet
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `partial_fit`, and if no label has a weight; the estimator is as it was then.
         """
         kept = self.__dict__.copy()
         for name in FITTED:
             self.__dict__.pop(name, None)
         try:
-            return self.partial_fit(X, y, sample_weight)
+            self.partial_fit(X, y, sample_weight)
+            if not any(output.labels.n_labels for output in self.network_.outputs.values()):
+                raise ValueError(
+                    f"{self._owner}: some label must be observed with a weight above zero."
+                )
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(kept)
             raise
+        return self
 
     def partial_fit(
         self, X: Any, y: Any, sample_weight: SampleWeight = None, *, classes: Any = None

@@ -53,7 +53,7 @@ class OnlinePredictions(NamedOutputs):
             if known and not hasattr(self, "feature_names_in_"):
                 raise TypeError(f"{self._owner}: `X` must be an array as before. Got names.")
             return rows_by_name(X, known, self._owner)
-        if isinstance(X, Mapping):
+        if isinstance(X, Mapping) and not hasattr(X, "tocsr"):  # some sparse ones are dicts
             raise TypeError(
                 f"{self._owner}: `X` must be a table. Got a dict; pass [row] for a row."
             )
@@ -145,12 +145,12 @@ class OnlinePredictions(NamedOutputs):
 
 
 def _is_ready(X: Any, n_features: int) -> bool:
-    """Tell rows that scikit-learn's validation, which takes longer than a step, would leave alone."""
+    """Tell rows that scikit-learn's validation, which takes longer than a step, leaves alone."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.float64
         and X.ndim == 2
-        and X.shape[1] == n_features
+        and X.shape[1] == n_features > 0
         and len(X) > 0
         and X.flags.c_contiguous
         and not np.isinf(X).any()

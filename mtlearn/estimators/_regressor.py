@@ -1,5 +1,6 @@
 """The estimator for an array of numbers, with auxiliary targets."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -7,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array, column_or_1d
 
+from mtlearn._engine._checkpoint import Checkpoint
 from mtlearn._sklearn import fit_context
 from mtlearn._typing import Array, ArrayLike, SampleWeight
 from mtlearn.estimators._base import BaseMultiOutputNet
@@ -186,6 +188,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         X_val: ArrayLike | None = None,
         y_val: Any = None,
         sample_weight_val: SampleWeight = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Learn `y`, and the auxiliary targets with it.
 
@@ -209,6 +212,9 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
             Their `y`.
         sample_weight_val : array-like of shape (n_val,) or mapping of str to that, default=None
             Their weights.
+        checkpoint : Checkpoint, str or path-like, default=None
+            A folder to keep the state of the training in. The same call again goes on from there,
+            and ends as if it had never stopped.
 
         Returns
         -------
@@ -218,7 +224,10 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
         Raises
         ------
         ValueError
-            For bad parameters, names, labels or weights; the message names the output.
+            For bad parameters, names, labels or weights; the message names the output. For a
+            `checkpoint` of other data or parameters; the message says what differs.
+        OSError
+            If a checkpoint cannot be written; the last one is as it was.
         mtlearn.exceptions.DivergenceError
             If a loss or a weight leaves the finite numbers. The estimator then has the best
             weights so far, or the last good ones; it is as it was if the first epoch diverges.
@@ -237,6 +246,7 @@ class MultiOutputNetRegressor(RegressorMixin, BaseMultiOutputNet):
             validation=held,
             groups=groups,
             given_y=y,
+            checkpoint=checkpoint,
         )
 
     @fit_context(prefer_skip_nested_validation=False)

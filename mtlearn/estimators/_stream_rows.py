@@ -1,6 +1,7 @@
 """The rows of a stream: arrays, frames and dicts, whose features come and go by name."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -35,18 +36,19 @@ def rows_by_name(X: Any, known: Sequence[str], owner: str) -> tuple[Floats, list
     rows : ndarray of shape (n_samples, n_features)
         The values.
     names : list of str
-        The features: those known, then the new ones in the order of their coming.
+        The features: those known, then the new ones in the order of their coming. The keys of a
+        dict have no order, and come sorted.
 
     Raises
     ------
     TypeError
-        For names that are no strings, and values that are no numbers.
+        For names that are neither strings nor integers, and values that are no numbers.
     ValueError
         For no row, a name that comes twice, and infinite values.
     """
     columns: dict[str, Any]
     if is_rows_of_dicts(X):
-        given = list(dict.fromkeys(name for row in X for name in row))
+        given = list(dict.fromkeys(name for row in X for name in sorted(row, key=str)))
         columns = {name: [row.get(name) for row in X] for name in given}
     else:
         refuse_dates(X, owner)
@@ -54,10 +56,10 @@ def rows_by_name(X: Any, known: Sequence[str], owner: str) -> tuple[Floats, list
         if len(set(given)) < len(given):
             raise ValueError(f"{owner}: a feature of `X` must come once. Got the columns {given}.")
         columns = {name: X[name] for name in given}
-    others = [name for name in given if not isinstance(name, str)]
+    others = [name for name in given if not isinstance(name, str | Integral)]
     if others:
         raise TypeError(
-            f"{owner}: features must be named by strings. Got {others[0]!r} of type "
+            f"{owner}: features must be named by strings or integers. Got {others[0]!r} of type "
             f"{type(others[0]).__name__}; rename the columns, or pass an array."
         )
     if len(X) == 0:

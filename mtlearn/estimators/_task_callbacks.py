@@ -45,6 +45,7 @@ class TaskCallbacks(Callback):
     """
 
     needs_batches = False
+    is_stateless = True
 
     def __init__(
         self,

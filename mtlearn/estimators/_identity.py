@@ -1,0 +1,89 @@
+"""What a fit is the fit of: its data and parameters as short texts that can be compared."""
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mtlearn._engine._data import Rows
+from mtlearn._typing import Array, ArrayLike
+from mtlearn.inputs import Inputs
+
+__all__ = ["identity_of_fit"]
+
+WITHOUT_EFFECT = ("callbacks", "verbose")
+ROWS_AT_ONCE = 2**16
+
+
+def identity_of_fit(
+    params: Mapping[str, Any], rows: Rows, held: Rows | None, groups: ArrayLike | None
+) -> dict[str, str]:
+    """Return digests of the data, and parameters and versions as texts, by name.
+
+    Parameters
+    ----------
+    params : mapping of str to Any
+        The parameters of the estimator, nested ones by their names.
+    rows : Rows
+        All rows.
+    held : Rows or None
+        The rows that the user gave to watch the losses on.
+    groups : array-like or None
+        The groups of the rows.
+    """
+    found = {"mtlearn": version("scikit-mtlearn"), "torch": torch.__version__}
+    for ending, some in (("", rows), ("_val", held)):
+        if some is None:
+            continue
+        found |= _digests(f"X{ending}", some.X)
+        for name, labels in some.targets.items():
+            found[f"y{ending}[{name!r}]"] = _digest(labels)
+        for name, weights in some.weights.items():
+            found[f"sample_weight{ending}[{name!r}]"] = _digest(weights)
+    if groups is not None:
+        found["groups"] = _digest(np.asarray(groups))
+    for name, value in params.items():
+        if name.split("__")[0] not in WITHOUT_EFFECT:
+            found[name] = _as_text(value)
+    return found
+
+
+def _digests(name: str, X: Array | Inputs) -> dict[str, str]:
+    if isinstance(X, Inputs):
+        return {f"{name}[{key!r}]": _digest(part) for key, part in X.items()}
+    return {name: _digest(X)}
+
+
+def _digest(values: Array) -> str:
+    """Return the digest of an array; of a large one a piece of rows at a time."""
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        piece = values[start : start + ROWS_AT_ONCE]
+        if piece.dtype.kind == "O":
+            digest.update(repr(piece.tolist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(piece).view(np.uint8).data)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _as_text(value: Any) -> str:
+    """Return a text that is the same for equal values in any process."""
+    if isinstance(value, nn.Module):
+        weights = {name: tensor.numpy(force=True) for name, tensor in value.state_dict().items()}
+        digests = "".join(name + _digest(array[None]) for name, array in weights.items())
+        return f"sha256:{hashlib.sha256((repr(value) + digests).encode()).hexdigest()}"
+    if isinstance(value, np.ndarray):
+        return _digest(value)
+    if isinstance(value, np.random.RandomState):
+        return "RandomState"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_as_text(value[key])}' for key in value)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_text, value))}]"
+    return repr(value)
