@@ -14,7 +14,7 @@ import numpy as np
 
 from mtlearn._typing import Array
 
-__all__ = ["DamagedFileError", "read_plain", "write_atomically", "write_plain"]
+__all__ = ["DamagedFileError", "read_plain", "remove_unfinished", "write_atomically", "write_plain"]
 
 MAGIC = b"mtlearn plain 1\n"
 KINDS = "biuf"
@@ -49,6 +49,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise _named(error, path) from error
         raise
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what writes of a file that were cut off have left beside it."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
 
 
 def write_plain(path: Path, value: Any) -> None:

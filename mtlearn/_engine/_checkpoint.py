@@ -13,7 +13,12 @@ from skorch.callbacks import Callback, EpochTimer, LRScheduler, PrintLog
 from mtlearn._engine._module import all_tensors
 from mtlearn._engine._resume import load_training_state, training_state
 from mtlearn._engine._stopping import as_arrays, as_tensors, put_tensors
-from mtlearn._plain_files import DamagedFileError, read_plain, write_plain
+from mtlearn._plain_files import (
+    DamagedFileError,
+    read_plain,
+    remove_unfinished,
+    write_plain,
+)
 
 __all__ = ["Checkpoint", "CheckpointRun", "open_checkpoint"]
 
@@ -234,6 +239,7 @@ def open_checkpoint(
                 f"no state."
             )
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(checkpoint.path)
     if not checkpoint.path.exists():
         return CheckpointRun(checkpoint, identity, seed, None)
     try:
