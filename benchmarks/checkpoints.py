@@ -5,9 +5,9 @@ Usage: python benchmarks/checkpoints.py [--write]
 A fit with ``checkpoint=`` runs in a process of its own, which is killed (SIGKILL): at a random
 moment of the training, or while the checkpoint is being written, between the first byte and the
 replacement of the last one. The same call is then made again, and runs to its end. The table has
-how many of the resumed trainings ended with the same weights and history (a SHA-256 over both) as one
-that was never stopped, and how many checkpoints could not be read. With --write it is written to
-docs/benchmarks.
+how many of the resumed trainings ended with the same weights and history (a SHA-256 over both) as
+one that was never stopped, and how many checkpoints could not be read. With --write it is written
+to docs/benchmarks.
 """
 
 import hashlib

@@ -14,6 +14,7 @@ API = {
             "OnlineMultiOutputNet",
             "OutputView",
             "tabular_net",
+            "Checkpoint",
         ],
     },
     "Targets": {
@@ -147,7 +148,9 @@ PAGES = {
         "estimators/net",
         "estimators/regressor",
         "estimators/classifier",
+        "estimators/online",
         "estimators/view",
+        "checkpoint",
         "ensemble/tabular_net",
     ],
     "Targets": ["targets", "inputs"],
