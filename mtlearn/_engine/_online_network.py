@@ -173,7 +173,7 @@ class OnlineNetwork:
         Raises
         ------
         DivergenceError
-            If an output leaves the finite numbers; the network is as it was before the step.
+            If an output leaves the finite numbers; no weight has changed then.
         """
         changed = [
             output.note(labels[name], weights[name]) for name, output in self.outputs.items()
@@ -189,7 +189,7 @@ class OnlineNetwork:
         step = self.forward(self.features.learn(rows), present, learns=True)
         gradients = [np.zeros(features.shape) for features in step.features]
         updates = []
-        for name, output in self.outputs.items():
+        for name, output in sorted(self.outputs.items()):
             weight = weights[name][there]
             if output.experts is None or not weight.any():
                 continue

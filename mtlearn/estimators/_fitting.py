@@ -11,19 +11,19 @@ from sklearn.utils.validation import check_consistent_length
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks, copy_callbacks
-from mtlearn._engine._checkpoint import Checkpoint, CheckpointRun, open_checkpoint
+from mtlearn._engine._checkpoint import Checkpoint
 from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._sklearn import validate_parameter_constraints
 from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight, Spec
 from mtlearn._validation import naming
+from mtlearn.estimators._checkpointing import begin_checkpoint
 from mtlearn.estimators._continuing import (
     check_known_labels,
     check_same_network,
     check_several_classes,
 )
-from mtlearn.estimators._identity import identity_of_fit
 from mtlearn.estimators._outputs import (
     check_all_targets,
     check_classes,
@@ -96,9 +96,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
             if validation is not None:
                 held = self._find_held(*validation, parts, rows, main_output)
             recipe = self._find_recipe(values, parts, before, is_validated=held is not None)
-            kept_state = self._open_checkpoint(checkpoint, rows, held, groups, recipe.seed)
-            if kept_state is not None:
-                recipe = replace(recipe, seed=kept_state.seed)
+            recipe, state = begin_checkpoint(self, checkpoint, recipe, rows, held, groups)
             with naming(self._owner), recipe.settings(_n_epochs(before)):
                 training = rows
                 if before is None:
@@ -135,7 +133,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     main_output,
                     callbacks=callbacks,
                     before=before,
-                    checkpoint=kept_state,
+                    checkpoint=state,
                 )
             self._keep(trained, kept, continues=bool(self.warm_start))
         return self._or_raise(trained)
@@ -193,28 +191,6 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                 )
             self._keep(trained, kept, continues=True)
         return self._or_raise(trained)
-
-    def _open_checkpoint(
-        self,
-        checkpoint: Checkpoint | str | os.PathLike[str] | None,
-        rows: Rows,
-        held: Rows | None,
-        groups: ArrayLike | None,
-        seed: int,
-    ) -> CheckpointRun | None:
-        """Return where the state of the fit is kept, with what is there; None for nowhere."""
-        if checkpoint is None:
-            return None
-        if not isinstance(checkpoint, Checkpoint):
-            checkpoint = Checkpoint(checkpoint)
-        with naming(self._owner):
-            if self.warm_start:
-                raise ValueError(
-                    "`checkpoint` keeps a fit from its beginning. Got warm_start=True; set it to "
-                    "False, or pickle the estimator between fits."
-                )
-            identity = identity_of_fit(self.get_params(), rows, held, groups)
-            return open_checkpoint(checkpoint, identity, seed, copy_callbacks(self.callbacks))
 
     def _check_start(
         self,

@@ -1,5 +1,6 @@
 """The state of a fitted estimator: set by a run, continued by the next, pickled as numpy arrays."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,10 +17,12 @@ from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._resume import load_training_state, training_state
 from mtlearn._engine._train import Trained, undone_on_failure
 from mtlearn._typing import Array, Spec
+from mtlearn._version import VERSION
+from mtlearn.exceptions import VersionWarning
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["FittedState"]
+__all__ = ["FittedState", "to_rows"]
 
 
 class FittedState(BaseEstimator):
@@ -69,10 +72,20 @@ class FittedState(BaseEstimator):
                 name: tensor.detach().cpu().numpy() for name, tensor in all_tensors(module).items()
             }
             state["history_"], state["_absent"] = _to_columns(self.history_)
+        state["_mtlearn_version"] = VERSION
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         weights, absent = state.pop("_weights", None), state.pop("_absent", {})
+        version = state.pop("_mtlearn_version", "older than 0.1")
+        if version != VERSION:
+            warnings.warn(
+                f"{type(self).__name__}: the pickle was written by mtlearn {version}, and this is "
+                f"{VERSION}. It may fail or predict something else; fit anew, or use "
+                f"mtlearn.persistence.save, whose files later versions load.",
+                VersionWarning,
+                stacklevel=2,
+            )
         super().__setstate__(state)
         if weights is not None:
             self._recipe = self._recipe.on_this_machine()
@@ -81,7 +94,7 @@ class FittedState(BaseEstimator):
                 for name, tensor in all_tensors(module).items():
                     tensor.copy_(torch.tensor(weights[name]))
             self.module_ = module.eval()
-            self.history_ = _to_rows(state["history_"], absent)
+            self.history_ = to_rows(state["history_"], absent)
 
     def _keep(self, trained: Trained, attributes: dict[str, Any], *, continues: bool) -> None:
         """Set the fitted attributes, all at once for threads that predict meanwhile."""
@@ -134,7 +147,8 @@ def _to_columns(rows: list[dict[str, float]]) -> tuple[dict[str, Array], dict[st
     return columns, {name: mask for name, mask in absent.items() if mask.any()}
 
 
-def _to_rows(columns: dict[str, Array], absent: dict[str, Array]) -> list[dict[str, float]]:
+def to_rows(columns: dict[str, Array], absent: dict[str, Array]) -> list[dict[str, float]]:
+    """Return the rows of a history from its columns, without the entries that were not there."""
     lists = [values.tolist() for values in columns.values()]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
     for name, mask in absent.items():

@@ -1,7 +1,9 @@
-"""What a fit is the fit of: its data and parameters as short texts that can be compared."""
+"""The checkpoint of a fit: where it is, and whether it is of the same data and parameters."""
 
 import hashlib
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -9,32 +11,72 @@ import numpy as np
 import torch
 from torch import nn
 
+from mtlearn._engine._callbacks import copy_callbacks
+from mtlearn._engine._checkpoint import Checkpoint, CheckpointRun, open_checkpoint
 from mtlearn._engine._data import Rows
+from mtlearn._engine._recipe import Recipe
 from mtlearn._typing import Array, ArrayLike
+from mtlearn._validation import naming
 from mtlearn.inputs import Inputs
 
-__all__ = ["identity_of_fit"]
+__all__ = ["begin_checkpoint"]
 
 WITHOUT_EFFECT = ("callbacks", "verbose")
 ROWS_AT_ONCE = 2**16
 
 
-def identity_of_fit(
-    params: Mapping[str, Any], rows: Rows, held: Rows | None, groups: ArrayLike | None
-) -> dict[str, str]:
-    """Return digests of the data, and parameters and versions as texts, by name.
+def begin_checkpoint(
+    estimator: Any,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None,
+    recipe: Recipe,
+    rows: Rows,
+    held: Rows | None,
+    groups: ArrayLike | None,
+) -> tuple[Recipe, CheckpointRun | None]:
+    """Return the recipe with the seed of the state that is kept, and where it is kept.
 
     Parameters
     ----------
-    params : mapping of str to Any
-        The parameters of the estimator, nested ones by their names.
+    estimator : estimator
+        What is fitted.
+    checkpoint : Checkpoint, str, path-like or None
+        What the user gave; None to keep no state.
+    recipe : Recipe
+        How to train.
     rows : Rows
         All rows.
     held : Rows or None
         The rows that the user gave to watch the losses on.
     groups : array-like or None
         The groups of the rows.
+
+    Raises
+    ------
+    ValueError
+        If there is the state of another fit, or something that cannot be kept.
+    OSError
+        If the folder cannot be used.
     """
+    if checkpoint is None:
+        return recipe, None
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint)
+    with naming(type(estimator).__name__):
+        if estimator.warm_start:
+            raise ValueError(
+                "`checkpoint` keeps a fit from its beginning. Got warm_start=True; set it to "
+                "False, or pickle the estimator between fits."
+            )
+        identity = _identity(estimator.get_params(), rows, held, groups)
+        callbacks = copy_callbacks(estimator.callbacks)
+        run = open_checkpoint(checkpoint, identity, recipe.seed, callbacks)
+    return replace(recipe, seed=run.seed), run
+
+
+def _identity(
+    params: Mapping[str, Any], rows: Rows, held: Rows | None, groups: ArrayLike | None
+) -> dict[str, str]:
+    """Return digests of the data, and parameters and versions as texts, by name."""
     found = {"mtlearn": version("scikit-mtlearn"), "torch": torch.__version__}
     for ending, some in (("", rows), ("_val", held)):
         if some is None:
