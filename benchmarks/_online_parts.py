@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from mtlearn import OnlineMultiOutputNet
@@ -19,6 +21,7 @@ from mtlearn.weighting import MultiplicativeWeights
 __all__ = [
     "ALONE",
     "LogisticStream",
+    "PublishedHedge",
     "Score",
     "load",
     "paper_hedge",
@@ -62,6 +65,78 @@ def shuffled(
     return withhold_features(X, p=p, n_always=n_always, random_state=seed), y
 
 
+class PublishedHedge:
+    """Hedge backpropagation in plain torch, by stochastic gradient descent.
+
+    Parameters
+    ----------
+    n_features : int
+        The number of features.
+    n_layers : int
+        The number of layers of 100 units.
+    only_last : bool
+        Whether the last layer alone has a head: a network of fixed depth.
+    loops : bool
+        Whether each head has a backward pass of its own, as in the published algorithm; else there
+        is one of the sum of the weighted losses, which is the same.
+    rate : float
+        The learning rate.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_layers: int,
+        *,
+        only_last: bool = False,
+        loops: bool = False,
+        rate: float = 0.01,
+    ) -> None:
+        torch.manual_seed(0)
+        widths = [n_features, *[100] * n_layers]
+        self.layers = [torch.nn.Linear(a, b) for a, b in pairwise(widths)]
+        for layer in self.layers:
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            torch.nn.init.zeros_(layer.bias)
+        headed = widths[-1:] if only_last else widths  # the features themselves have one
+        self.heads = [torch.nn.Linear(width, 2) for width in headed]
+        self.parameters = [p for part in (*self.layers, *self.heads) for p in part.parameters()]
+        self.shares = torch.full((len(headed),), 1 / len(headed))
+        self.loops, self.rate = loops, rate
+
+    def learn(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Make one step; return the probabilities of class 1 before it."""
+        states = [x]
+        for layer in self.layers:
+            states.append(torch.relu(layer(states[-1])))
+        states = states[-len(self.heads) :]
+        raws = [head(state) for head, state in zip(self.heads, states, strict=True)]
+        losses = torch.stack([torch.nn.functional.cross_entropy(raw, y) for raw in raws])
+        if self.loops:
+            self._step_by_head(losses)
+        else:
+            gradients = torch.autograd.grad(losses @ self.shares, self.parameters)
+            with torch.no_grad():
+                torch._foreach_add_(self.parameters, gradients, alpha=-self.rate)
+        with torch.no_grad():
+            chances = torch.stack([raw.softmax(1)[:, 1] for raw in raws], 1) @ self.shares
+            shares = self.shares * 0.99 ** losses.detach().clamp(max=1)
+            shares = (shares / shares.sum()).clamp(min=0.2 / len(shares))
+            self.shares = shares / shares.sum()
+        return chances
+
+    def _step_by_head(self, losses: torch.Tensor) -> None:
+        """Make the same step by a backward pass of each head through all layers before it."""
+        sums = [torch.zeros_like(p) for p in self.parameters]
+        for loss, share in zip(losses, self.shares.tolist(), strict=True):
+            found = torch.autograd.grad(loss, self.parameters, retain_graph=True, allow_unused=True)
+            for total, gradient in zip(sums, found, strict=True):
+                if gradient is not None:
+                    total.add_(gradient, alpha=share)
+        with torch.no_grad():
+            torch._foreach_add_(self.parameters, sums, alpha=-self.rate)
+
+
 class LogisticStream:
     """Online logistic regression: AdaGrad on running z-scores, 0 where a feature is absent.
 
@@ -101,24 +176,38 @@ class LogisticStream:
         self.w -= 0.1 * gradient / (np.sqrt(self.squares) + 1e-8)
 
 
-def scores_of(make: Callable[[], Any] | None, X: Array, y: Array) -> Score:
+def scores_of(
+    make: Callable[[], Any] | None,
+    X: Array,
+    y: Array,
+    *,
+    masked: bool = False,
+    lifts: bool = False,
+) -> Score:
     """Predict each row before it is learned; None for the logistic regression.
 
-    Before the first row there is nothing to predict by: it counts as class 0.
+    Before the first row there is nothing to predict by: it counts as class 0. With `lifts` the
+    lifted class of a network is what it predicts with ``balanced=True``.
     """
-    model: Any = LogisticStream(X.shape[1]) if make is None else make()
-    chances, count = np.empty(len(y)), np.ones(2)
-    priors = np.empty(len(y))
+    model: Any = LogisticStream(X.shape[1], masked=masked) if make is None else make()
+    count = np.ones(2)
+    chances, priors, lifted = np.full(len(y), 0.5), np.empty(len(y)), np.zeros(len(y), dtype=bool)
     for i, (row, label) in enumerate(zip(X, y, strict=True)):
         priors[i] = count[1] / count.sum()
         if make is None:
             chances[i] = model.chance_of(row)
             model.learn(label)
         else:
-            chances[i] = model.predict_proba(row[None])[0, 1] if i else 0.5
+            if i:
+                chances[i] = model.predict_proba(row[None])[0, 1]
+            if i and lifts:
+                model.balanced = True
+                lifted[i] = model.predict(row[None])[0]
             model.partial_fit(row[None], y[i : i + 1], **({} if i else {"classes": [0, 1]}))
         count[label] += 1
-    predicted, lifted = chances > 0.5, chances > priors  # the latter is `balanced=True`
+    predicted = chances > 0.5
+    if make is None or not lifts:
+        lifted = chances > priors
     return Score(
         int((predicted != y).sum()),
         100 * balanced_accuracy_score(y, predicted),

@@ -26,6 +26,7 @@ FLOORS = {
     "mtlearn._torch_state": 0,
     "mtlearn._typing": 0,
     "mtlearn._validation": 0,
+    "mtlearn._version": 0,
     "mtlearn.inputs": 1,
     "mtlearn.targets": 1,
     "mtlearn.datasets": 2,
@@ -38,10 +39,11 @@ FLOORS = {
     "mtlearn.ensemble": 5,
     "mtlearn.inspection": 5,
     "mtlearn.model_selection": 5,
+    "mtlearn.persistence": 5,
     "mtlearn.testing": 5,
     "mtlearn": 6,
 }
-DEPENDENCIES = {"joblib", "numpy", "sklearn", "skorch", "torch", "tqdm"}
+DEPENDENCIES = {"joblib", "numpy", "safetensors", "sklearn", "skorch", "torch", "tqdm"}
 PRIVATE_NAMES = {"mtlearn._aten", "mtlearn._sklearn"}
 MAX_FILE, MAX_CLASS, MAX_FUNCTION = 300, 250, 50  # docstrings do not count
 

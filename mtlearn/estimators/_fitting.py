@@ -92,9 +92,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
             values, parts = self._check_start(X, y, heads, before)
             rows, units = self._find_rows(values, y, parts, sample_weight)
             check_consistent_length(values, groups)
-            held = None
-            if validation is not None:
-                held = self._find_held(*validation, parts, rows, main_output)
+            held = validation and self._find_held(*validation, parts, rows, main_output)
             recipe = self._find_recipe(values, parts, before, is_validated=held is not None)
             recipe, state = begin_checkpoint(self, checkpoint, recipe, rows, held, groups)
             with naming(self._owner), recipe.settings(_n_epochs(before)):

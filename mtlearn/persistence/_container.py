@@ -13,10 +13,10 @@ from safetensors.numpy import save
 from mtlearn._typing import Array
 from mtlearn.exceptions import ModelFileError
 
-__all__ = ["DTYPES", "HEADER_LIMIT", "pack", "parse", "unpack"]
+__all__ = ["DTYPES", "HEADER_LIMIT", "TEXT_LIMIT", "pack", "parse", "unpack"]
 
-HEADER_LIMIT = 2**24
-DEPTH_LIMIT = 64
+# How long a header is at most, how deeply it is nested, and how large its arrays of texts are.
+HEADER_LIMIT, DEPTH_LIMIT, TEXT_LIMIT = 2**24, 64, 2**26
 
 # The types of numbers, by the names that safetensors has for them.
 DTYPES = {
