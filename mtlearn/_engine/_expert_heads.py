@@ -182,9 +182,13 @@ class ExpertHeads:
         }
 
     def _forget(self, stack: Stack, n_rows: int) -> None:
-        """Let the covariance grow, up to the one it began with."""
+        """Let the covariance grow, up to the one it began with.
+
+        What rounding makes of it that is not symmetric would grow too, row by row.
+        """
         assert stack.covariance is not None
-        stack.covariance /= self.forgetting**n_rows
+        stack.covariance += stack.covariance.transpose(0, 1, 3, 2).copy()
+        stack.covariance *= 0.5 / self.forgetting**n_rows
         variances = np.diagonal(stack.covariance, axis1=2, axis2=3)
         shrink = np.sqrt(np.minimum(1.0, _prior(stack.weights.shape[2] - 1) / variances))
         stack.covariance *= shrink[..., None] * shrink[..., None, :]
