@@ -112,6 +112,10 @@ API = {
         "module": "mtlearn.ensemble",
         "names": ["Blend"],
     },
+    "Model files": {
+        "module": "mtlearn.persistence",
+        "names": ["save", "load"],
+    },
     "Data": {
         "module": "mtlearn.datasets",
         "names": ["make_grid_walks", "make_order_pairs", "withhold_features"],
@@ -139,7 +143,13 @@ API = {
     },
     "Exceptions": {
         "module": "mtlearn.exceptions",
-        "names": ["DivergenceError", "HeadInferenceWarning", "TrainingInterruptedWarning"],
+        "names": [
+            "DivergenceError",
+            "HeadInferenceWarning",
+            "ModelFileError",
+            "TrainingInterruptedWarning",
+            "VersionWarning",
+        ],
     },
 }
 
@@ -204,6 +214,7 @@ PAGES = {
         "weighting/dwa",
         "weighting/famo",
         "weighting/random_weights",
+        "weighting/multiplicative_weights",
         "weighting/grad_cosine",
         "weighting/pcgrad",
         "weighting/mgda",
@@ -223,6 +234,7 @@ PAGES = {
         "model_selection/prequential",
     ],
     "Ensembles": ["ensemble/blend"],
+    "Model files": ["persistence/save", "persistence/load"],
     "Data": ["datasets/grid_walks", "datasets/order_pairs", "datasets/withhold_features"],
     "Inspection": [
         "inspection/architecture_display",

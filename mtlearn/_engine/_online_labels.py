@@ -51,6 +51,9 @@ class LabelStream(ABC):
         """Whether the head can encode and decode."""
         return self._next > 0
 
+    def begin(self, y: Array, weight: Floats) -> None:  # noqa: B027 (most need not)
+        """Look at all labels of a call, before they are learned step by step; here in vain."""
+
     @abstractmethod
     def check(self, y: Array, weight: Floats) -> None:
         """Raise a ValueError for labels that `learn` could not take; change nothing."""
@@ -116,7 +119,8 @@ class ClassStream(LabelStream):
             classes = self._join(labels)
             mass = np.zeros(len(classes))
             mass[np.isin(classes, self.classes)] = self.mass
-            self.classes, self.mass = classes.astype(labels.dtype, copy=False), mass
+            kinds = [labels.dtype, *([self.classes.dtype] if len(self.classes) else [])]
+            self.classes, self.mass = classes.astype(np.result_type(*kinds), copy=False), mass
         order = np.argsort(self.classes)
         codes = order[np.searchsorted(self.classes, labels, sorter=order)]
         np.add.at(self.mass, codes, weight[weight > 0])
@@ -178,7 +182,7 @@ class NumberStream(LabelStream):
 
 
 class FirstLabels(LabelStream):
-    """The first labels that come: what heads of other kinds are fitted to, once."""
+    """The labels of the first call that has some: heads of other kinds are fitted to them, once."""
 
     def check(self, y: Array, weight: Floats) -> None:
         if not weight.any():
@@ -188,10 +192,14 @@ class FirstLabels(LabelStream):
         else:
             clone(self.head).fit(y, weight, normalize=self.normalize, more_to_come=True)
 
-    def _note(self, y: Array, weight: Floats) -> bool:
-        if not self.is_known:
+    def begin(self, y: Array, weight: Floats) -> None:
+        """Fit the head to the first labels that come."""
+        if not self.is_known and weight.any():
             self.head.fit(y, weight, normalize=self.normalize, more_to_come=True)
             self._next = float("inf")
+
+    def _note(self, y: Array, weight: Floats) -> bool:
+        self.begin(y, weight)
         return False
 
     def refit(self) -> None:

@@ -165,6 +165,24 @@ class OnlineNetwork:
             found[name] = output.mix(raw, mixture)
         return found
 
+    def learn_in_steps(
+        self,
+        rows: Floats,
+        labels: Mapping[str, Array],
+        weights: Mapping[str, Floats],
+        batch_size: int,
+    ) -> None:
+        """Make a step on each batch of rows, whose labels were checked; see `learn`."""
+        for name, output in self.outputs.items():
+            output.labels.begin(labels[name], weights[name])
+        for start in range(0, len(rows), batch_size):
+            here = slice(start, start + batch_size)
+            self.learn(
+                rows[here],
+                {name: values[here] for name, values in labels.items()},
+                {name: values[here] for name, values in weights.items()},
+            )
+
     def learn(
         self, rows: Floats, labels: Mapping[str, Array], weights: Mapping[str, Floats]
     ) -> None:

@@ -25,7 +25,7 @@ from mtlearn.estimators._outputs import (
 from mtlearn.estimators._row_by_row import RowByRow
 from mtlearn.estimators._stream_start import start_stream
 from mtlearn.estimators._view import OutputView
-from mtlearn.estimators._weights import find_label_weights
+from mtlearn.estimators._weights import find_label_weights, rows_that_count
 from mtlearn.heads import ClassHead, Head
 from mtlearn.trunks import Hedge, Trunk
 from mtlearn.weighting import MultiplicativeWeights
@@ -340,14 +340,13 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
             network.widen(names)
         self.__dict__.update(started or {})
         self._keep_names(X, names)
+        if sample_weight is not None:  # a row of weight 0 is as if it had not come
+            kept = np.flatnonzero(rows_that_count(sample_weight, list(labels), len(rows)))
+            rows = rows[kept]
+            labels = {name: values[kept] for name, values in labels.items()}
+            weights = {name: values[kept] for name, values in weights.items()}
         with training_settings(self.n_threads, network.recipe.seed), naming(self._owner):
-            for start in range(0, len(rows), self.batch_size):
-                here = slice(start, start + self.batch_size)
-                network.learn(
-                    rows[here],
-                    {name: values[here] for name, values in labels.items()},
-                    {name: values[here] for name, values in weights.items()},
-                )
+            network.learn_in_steps(rows, labels, weights, self.batch_size)
         return self
 
     def predict(self, X: Any, outputs: Collection[str] | None = None) -> Any:

@@ -12,7 +12,7 @@ from mtlearn._engine._online_network import OnlineNetwork
 from mtlearn._typing import Array, Floats, SampleWeight
 from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import ARRAY_NAME, check_not_lazy, labels_of
-from mtlearn.estimators._predictions import NamedOutputs
+from mtlearn.estimators._predictions import NamedOutputs, has_std
 from mtlearn.estimators._stream_rows import is_rows_of_dicts, rows_by_name
 from mtlearn.estimators._weights import find_label_weights
 from mtlearn.exceptions import DivergenceError
@@ -118,6 +118,15 @@ class OnlinePredictions(NamedOutputs):
     def _predict_proba(self, X: Any, names: Collection[str] | None = None) -> dict[str, Array]:
         heads = {n: head for n, head in self._heads(names).items() if isinstance(head, ClassHead)}
         return {name: proba for name, (_, proba) in self._mixed(X, heads).items()}
+
+    def _predict_std(self, X: Any, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Return the standard deviations of those outputs named that predict them."""
+        heads = {name: head for name, head in self._heads(names).items() if has_std(head)}
+        mixed = self._mixed(X, heads)
+        return {
+            name: getattr(head, "decode_std")(mixed[name][0])  # noqa: B009 (only some heads have it)
+            for name, head in heads.items()
+        }
 
     def _scores(
         self,

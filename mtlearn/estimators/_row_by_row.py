@@ -38,7 +38,7 @@ class RowByRow(BaseEstimator):
     def classes_(self) -> Any:
         """The classes."""
 
-    def learn_one(self, x: Mapping[str, float], y: Any) -> None:
+    def learn_one(self, x: Mapping[str, float], y: Any, w: float = 1.0) -> None:
         """Learn one row.
 
         Parameters
@@ -47,12 +47,14 @@ class RowByRow(BaseEstimator):
             The features that are available now.
         y : label or dict of str to label
             The label; of several outputs, the labels by name.
+        w : float, default=1.0
+            The weight of the row.
         """
         if isinstance(y, Mapping):
             labels: Any = Targets({name: _one(label) for name, label in y.items()})
         else:
             labels = _one(y)
-        self.partial_fit([x], labels)
+        self.partial_fit([x], labels, None if w == 1.0 else [w])
 
     def predict_one(self, x: Mapping[str, float]) -> Any:
         """Predict one row.

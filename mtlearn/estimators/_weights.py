@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from mtlearn._arrays import is_frame, missing_mask
-from mtlearn._typing import Array, ArrayLike, Floats, LossWeights, SampleWeight
+from mtlearn._typing import Array, ArrayLike, Floats, LossWeights, Mask, SampleWeight
 from mtlearn._validation import check_known, naming
 from mtlearn.estimators._outputs import check_not_lazy
 from mtlearn.targets import Targets
 from mtlearn.weighting import Schedule
 from mtlearn.weighting._base import is_weight, weight_at
 
-__all__ = ["find_label_weights", "find_loss_weights", "warn_of_lone_output"]
+__all__ = ["find_label_weights", "find_loss_weights", "rows_that_count", "warn_of_lone_output"]
 
 
 def find_loss_weights(
@@ -142,6 +142,16 @@ def find_label_weights(
                     f"missing or have the weight zero."
                 )
     return weights, found
+
+
+def rows_that_count(sample_weight: SampleWeight, names: Collection[str], n_rows: int) -> Mask:
+    """Return which rows have a weight above 0 for some output, by weights that were checked."""
+    if is_frame(sample_weight):
+        sample_weight = Targets.from_frame(sample_weight)
+    if isinstance(sample_weight, Mapping):
+        some = [sample_weight.get(name) for name in names]
+        return np.any([_row_weights(weights, n_rows) > 0 for weights in some], axis=0)
+    return _row_weights(sample_weight, n_rows) > 0
 
 
 def _row_weights(sample_weight: ArrayLike | None, n_rows: int) -> Floats:

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mtlearn import OnlineMultiOutputNet, Targets
-from mtlearn.heads import Classification, MultiLabel, Quantile, Regression
+from mtlearn.heads import Classification, Gaussian, MultiLabel, Quantile, Regression
 from mtlearn.trunks import MLP, AuxDrop, AuxNet, Hedge
 from mtlearn.weighting import Linear, MultiplicativeWeights
 
@@ -141,6 +141,25 @@ def test_the_weight_of_a_row_is_that_many_rows():
     w = np.linalg.solve(Z.T @ (share[:, None] * Z) + penalty, Z.T @ (share * y))
     np.testing.assert_allclose(weighted.predict(X), Z @ w, rtol=1e-8)
     np.testing.assert_allclose(scaled.predict(X), weighted.predict(X), rtol=1e-8)
+
+
+def test_a_row_of_weight_zero_is_as_if_it_had_not_come():
+    X, y = make_stream(60)
+    more = np.concatenate([X, 100 * X])
+    labels = {name: np.concatenate([values, values]) for name, values in y.items()}
+    weight = np.repeat([1.0, 0.0], 60)
+    plain = OnlineMultiOutputNet(random_state=0).fit(X, y)
+    for given in (weight, {"kind": weight, "price": weight}):
+        net = OnlineMultiOutputNet(random_state=0).fit(more, labels, given)
+        np.testing.assert_array_equal(net.predict(X)["price"], plain.predict(X)["price"])
+
+
+def test_heads_of_other_kinds_take_their_scale_from_the_whole_first_call():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    y = 100 + 20 * X[:, 0] + rng.normal(size=400)
+    net = OnlineMultiOutputNet(heads={"y": Gaussian()}, random_state=0)
+    assert net.partial_fit(X[:100], y[:100]).score(X[100:], y[100:]) > 0.5
 
 
 @pytest.mark.parametrize("second_order", [True, False])

@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mtlearn import OnlineMultiOutputNet, OutputView, Targets
-from mtlearn.heads import Classification
+from mtlearn.heads import Classification, Gaussian
 from mtlearn.model_selection import make_output_scorer
 from mtlearn.trunks import MLP, AuxDrop, AuxNet, Hedge
 from mtlearn.weighting import MultiplicativeWeights
@@ -47,10 +47,19 @@ EXPECTED = {
 
 
 @parametrize_with_checks(
-    [OnlineMultiOutputNet(**params) for params in VARIANTS],
+    [OnlineMultiOutputNet(**VARIANTS[0])],
     expected_failed_checks=lambda _estimator: EXPECTED,
 )
 def test_it_passes_the_check_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [OnlineMultiOutputNet(**params) for params in VARIANTS[1:]],
+    expected_failed_checks=lambda _estimator: EXPECTED,
+)
+def test_variants_pass_the_check_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -204,6 +213,18 @@ def test_a_view_of_one_output_is_a_classifier_or_a_regressor(fitted):
     framed = clone(NET).fit(FRAME, Y).output("kind")
     assert framed.feature_names_in_.tolist() == list(FRAME)
     assert framed.predict([{"area": 2.0}]).tolist() == ["house"]
+
+
+def test_a_view_has_the_standard_deviation_of_a_head_that_predicts_one():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1500, 2))
+    y = rows[:, 0] + np.where(rows[:, 1] > 0, 2.0, 0.2) * rng.normal(size=1500)
+    net = OnlineMultiOutputNet(Hedge((16,)), {"y": Gaussian()}, batch_size=10, random_state=0)
+    net.fit(rows, y)
+    std = net.output("y").predict_std(rows)
+    noisy = rows[:, 1] > 0
+    assert np.median(std[noisy]) > 1.4 * np.median(std[~noisy])
+    assert not hasattr(clone(net).set_params(heads=None).fit(rows, y).output("y"), "predict_std")
 
 
 def test_a_view_follows_the_stream(fitted):
