@@ -72,6 +72,13 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/auxiliary_effect.py --write
 	$(BIN)/python benchmarks/relatedness.py --write
 	$(BIN)/python benchmarks/gradient_monitor.py --write
+	$(BIN)/python benchmarks/online.py --write
+	$(BIN)/python benchmarks/online_every.py --write
+	$(BIN)/python benchmarks/online_ablation.py --write
+	$(BIN)/python benchmarks/online_depth.py --write
+	$(BIN)/python benchmarks/online_outputs.py --write
+	$(BIN)/python benchmarks/online_speed.py --write
+	$(BIN)/python benchmarks/checkpoints.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write
