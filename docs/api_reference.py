@@ -137,6 +137,10 @@ API = {
             "PrequentialDisplay",
         ],
     },
+    "Deployment": {
+        "module": "mtlearn.deployment",
+        "names": ["to_torch", "to_onnx", "model_card"],
+    },
     "Testing": {
         "module": "mtlearn.testing",
         "names": ["check_head", "check_trunk", "check_weighting"],
@@ -248,6 +252,7 @@ PAGES = {
         "inspection/loss_weights_display",
         "inspection/prequential_display",
     ],
+    "Deployment": ["deployment/to_torch", "deployment/to_onnx", "deployment/model_card"],
     "Testing": ["testing/check_head", "testing/check_trunk", "testing/check_weighting"],
     "Exceptions": ["exceptions"],
 }

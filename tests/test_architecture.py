@@ -36,6 +36,7 @@ FLOORS = {
     "mtlearn.weighting": 2,
     "mtlearn._engine": 3,
     "mtlearn.estimators": 4,
+    "mtlearn.deployment": 5,
     "mtlearn.ensemble": 5,
     "mtlearn.inspection": 5,
     "mtlearn.model_selection": 5,

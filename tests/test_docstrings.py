@@ -7,9 +7,11 @@ import pytest
 
 PACKAGES = [
     "mtlearn",
+    "mtlearn.deployment",
     "mtlearn.exceptions",
     "mtlearn.heads",
     "mtlearn.inspection",
+    "mtlearn.persistence",
     "mtlearn.preprocessing",
     "mtlearn.testing",
     "mtlearn.trunks",

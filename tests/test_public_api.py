@@ -20,11 +20,13 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = [
     "mtlearn",
     "mtlearn.datasets",
+    "mtlearn.deployment",
     "mtlearn.ensemble",
     "mtlearn.exceptions",
     "mtlearn.heads",
     "mtlearn.inspection",
     "mtlearn.model_selection",
+    "mtlearn.persistence",
     "mtlearn.preprocessing",
     "mtlearn.testing",
     "mtlearn.trunks",

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtlearn._engine._expert_heads import ExpertHeads, Stack
-from mtlearn._engine._flat_optimizer import FlatOptimizer, Moments
 from mtlearn._engine._online_output import OnlineOutput
+from mtlearn._engine._online_stepper import OnlineStepper
 from mtlearn._engine._optimizers import find_optimizer
 from mtlearn._random import part_seed, seeded
 from mtlearn._running import RunningFeatures
@@ -74,9 +73,11 @@ class OnlineNetwork:
         self.n_features, self.n_steps = 0, 0
         self.module: Any = nn.Identity()
         self.expert_names: list[str] = []
-        self._optimizer: FlatOptimizer | None = None
-        self._moments: Moments | None = None
-        self._places: list[tuple[Tensor, Stack]] = []
+        self._stepper = OnlineStepper(
+            partial(
+                find_optimizer(recipe.optimizer), lr=recipe.learning_rate, **recipe.optimizer_params
+            )
+        )
 
     def widen(self, names: Sequence[str]) -> None:
         """Take the features of these names, of which the first are those there are.
@@ -99,7 +100,7 @@ class OnlineNetwork:
                     f"Got the new ones {new}; use Hedge, AuxDrop or AuxNet, which take more."
                 )
             else:
-                self._forget_optimizer()
+                self._stepper.forget()
                 self.module.widen(len(names))
                 self.module.double()
         self.n_features = len(names)
@@ -198,7 +199,7 @@ class OnlineNetwork:
         ]
         self.n_steps += 1
         if any(changed):
-            self._forget_optimizer()
+            self._stepper.forget()
         there = np.isfinite(rows).any(axis=1)
         if not there.any():
             return
@@ -215,7 +216,8 @@ class OnlineNetwork:
             updates.append(self._update(name, output, step, target, weight, gradients))
         for commit in updates:
             commit()
-        self._step(step, gradients, has_heads=bool(updates))
+        if updates:
+            self._stepper.step(self.module, self.outputs, step.tensors, gradients)
 
     def _update(
         self,
@@ -267,75 +269,9 @@ class OnlineNetwork:
 
         return commit
 
-    def _step(self, step: Step, gradients: Sequence[Floats], *, has_heads: bool) -> None:
-        """Make the one backward pass through the trunk and the one step of the optimizer."""
-        optimizer = self._find_optimizer() if has_heads else None
-        if optimizer is None:
-            return
-        optimizer.reset_gradients()
-        reached = [
-            (tensor, torch.from_numpy(gradient))
-            for tensor, gradient in zip(step.tensors, gradients, strict=True)
-            if tensor.requires_grad
-        ]
-        if reached:
-            tensors, outer = zip(*reached, strict=True)
-            torch.autograd.backward(tensors, outer)
-        for place, stack in self._places:
-            if stack.gradient is not None:
-                place.copy_(torch.from_numpy(stack.gradient))
-                stack.gradient = None
-        optimizer.step()
-
-    def _find_optimizer(self) -> FlatOptimizer | None:
-        """Return the optimizer of all that makes first-order steps; None if nothing does."""
-        if self._optimizer is not None:
-            return self._optimizer
-        named = {f"trunk/{n}": p for n, p in self.module.named_parameters() if p.requires_grad}
-        stacks: list[tuple[Stack, list[str]]] = []
-        for output, experts in self._first_order():
-            for stack in experts.stacks:
-                names = [f"{output}/{expert}" for expert in stack.experts]
-                rows = map(torch.from_numpy, stack.weights)
-                named |= dict(zip(names, map(nn.Parameter, rows), strict=True))
-                stacks.append((stack, names))
-        if not named:
-            return None
-        make = partial(
-            find_optimizer(self.recipe.optimizer),
-            lr=self.recipe.learning_rate,
-            **self.recipe.optimizer_params,
-        )
-        self._optimizer = FlatOptimizer(named, make)
-        if self._moments is not None:
-            self._optimizer.load_moments(self._moments)
-            self._moments = None
-        self._places = []
-        for stack, names in stacks:
-            values, gradients = self._optimizer.joined(names)
-            stack.weights = values.reshape(stack.weights.shape)
-            self._places.append((gradients.view(stack.weights.shape), stack))
-        return self._optimizer
-
-    def _first_order(self) -> list[tuple[str, ExpertHeads]]:
-        """Return the heads that the optimizer trains, by output."""
-        return [
-            (name, output.experts)
-            for name, output in sorted(self.outputs.items())
-            if output.experts is not None and not output.experts.second_order
-        ]
-
-    def _forget_optimizer(self) -> None:
-        """Let the next step make the optimizer anew, with the moments of this one."""
-        if self._optimizer is not None:
-            self._moments = self._optimizer.moments()
-            self._optimizer, self._places = None, []
-
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values: no torch module, no optimizer."""
         state = self.__dict__.copy()
-        state["_moments"] = self._moments if self._optimizer is None else self._optimizer.moments()
-        state["_optimizer"], state["_places"] = None, []
         del state["module"]
         weights = self.module.state_dict()
         state["_weights"] = {name: tensor.numpy().copy() for name, tensor in weights.items()}

@@ -253,7 +253,7 @@ class AuxDropModule(nn.Module):
 
     def _factors(self, x: Tensor, present: Tensor | None) -> Tensor:
         """Return what each node of the aux layer is multiplied by, of shape (n_rows, n_units)."""
-        keep = x.new_ones((len(x), self.n_units))
+        keep = x.new_ones((x.shape[0], self.n_units))
         if present is not None:
             keep[:, : self.aux_weight.shape[1]] = present[:, self.n_base :].to(x)
         n_left = keep.sum(1, keepdim=True)
@@ -300,7 +300,7 @@ class AuxDropModule(nn.Module):
 
 def base_of(x: Tensor, n_base: int) -> Tensor:
     """Return the base features of rows, or the constant 1 if there are none."""
-    return x[:, :n_base] if n_base else x.new_ones((len(x), 1))
+    return x[:, :n_base] if n_base else x.new_ones((x.shape[0], 1))
 
 
 def more_columns(weight: Tensor, n_columns: int, bound: float) -> nn.Parameter:

@@ -231,7 +231,7 @@ class AuxNetModule(nn.Module):
         present : Tensor of shape (n_samples, n_features)
             True where a feature is there.
         """
-        always = present.new_ones((len(present), len(self.experts) - self.n_aux))
+        always = present.new_ones((present.shape[0], len(self.experts) - self.n_aux))
         return torch.cat([always, present[:, self.n_base :]], 1)
 
     def widen(self, n_features: int) -> None:
