@@ -79,6 +79,7 @@ bench: $(VENV)/.bench  ## the tables of benchmarks/; most go to docs/benchmarks
 	$(BIN)/python benchmarks/online_outputs.py --write
 	$(BIN)/python benchmarks/online_speed.py --write
 	$(BIN)/python benchmarks/checkpoints.py --write
+	$(BIN)/python benchmarks/model_files.py --write
 	$(BIN)/python benchmarks/steps.py --write
 	$(BIN)/python benchmarks/search.py --write
 	$(BIN)/python benchmarks/growth.py --write

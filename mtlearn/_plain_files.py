@@ -1,20 +1,17 @@
 """Files of arrays and plain values, which are there as a whole, and checked when they are read."""
 
-import errno
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mtlearn._atomic import write_atomically
 from mtlearn._typing import Array
 
-__all__ = ["DamagedFileError", "read_plain", "remove_unfinished", "write_atomically", "write_plain"]
+__all__ = ["DamagedFileError", "read_plain", "write_plain"]
 
 MAGIC = b"mtlearn plain 1\n"
 KINDS = "biuf"
@@ -22,39 +19,6 @@ KINDS = "biuf"
 
 class DamagedFileError(ValueError):
     """A file is not what was written."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file such that a reader, or a power cut, finds the old one or the new one.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; the old file is as it was, and nothing is left beside it.
-    """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise _named(error, path) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            Path(name).unlink()
-        if isinstance(error, OSError):
-            raise _named(error, path) from error
-        raise
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what writes of a file that were cut off have left beside it."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
 
 
 def write_plain(path: Path, value: Any) -> None:
@@ -91,24 +55,6 @@ def read_plain(path: Path) -> Any:
         raise DamagedFileError(f"{str(path)!r} is damaged: its content is not what was written.")
     size = int.from_bytes(body[:8], "little")
     return _Decoder(body[8 + size :]).decode(json.loads(bytes(body[8 : 8 + size])))
-
-
-def _named(error: OSError, path: Path) -> OSError:
-    """Return an error of the same kind that names the file."""
-    number = error.errno or errno.EIO
-    text = f"could not write, {os.strerror(number)}; what was there is kept"
-    return OSError(number, text, str(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a file last; some systems cannot, or need not."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _encode(value: Any, arrays: list[Array], where: str) -> Any:

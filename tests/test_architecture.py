@@ -12,6 +12,7 @@ FLOORS = {
     "mtlearn.exceptions": 0,
     "mtlearn._aten": 0,
     "mtlearn._arrays": 0,
+    "mtlearn._atomic": 0,
     "mtlearn._interrupts": 0,
     "mtlearn._layers": 0,
     "mtlearn._named_rows": 0,

@@ -10,15 +10,11 @@ from typing import Any
 import torch
 from skorch.callbacks import Callback, EpochTimer, LRScheduler, PrintLog
 
+from mtlearn._atomic import remove_unfinished
 from mtlearn._engine._module import all_tensors
 from mtlearn._engine._resume import load_training_state, training_state
 from mtlearn._engine._stopping import as_arrays, as_tensors, put_tensors
-from mtlearn._plain_files import (
-    DamagedFileError,
-    read_plain,
-    remove_unfinished,
-    write_plain,
-)
+from mtlearn._plain_files import DamagedFileError, read_plain, write_plain
 
 __all__ = ["Checkpoint", "CheckpointRun", "open_checkpoint"]
 

@@ -11,7 +11,7 @@ import sklearn
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from mtlearn._plain_files import write_atomically
+from mtlearn._atomic import write_atomically
 from mtlearn._validation import naming
 from mtlearn._version import VERSION
 from mtlearn.estimators import OnlineMultiOutputNet

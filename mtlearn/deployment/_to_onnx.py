@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtlearn._atomic import write_atomically
 from mtlearn._optional import import_optional
-from mtlearn._plain_files import write_atomically
 from mtlearn._typing import Array, Spec
 from mtlearn._validation import naming
 from mtlearn._version import VERSION

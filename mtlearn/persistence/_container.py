@@ -65,10 +65,14 @@ def pack(text: str, tensors: Mapping[str, Array]) -> bytes:
     Raises
     ------
     ValueError
-        If the header is longer than a reader takes.
+        If the header is longer, or nested more deeply, than a reader takes.
+    RuntimeError
+        If safetensors writes another header than the releases that are known.
     """
+    _check_depth(text)
     data = bytearray(save(dict(tensors), {"mtlearn": "0" * 64 + text}))
-    assert data[8:_DIGEST] == _START
+    if data[8:_DIGEST] != _START:
+        raise RuntimeError("this version of safetensors writes its header in another order.")
     if _header_length(data) > HEADER_LIMIT:
         raise ValueError(
             f"the description of the estimator takes {_header_length(data):,} bytes, more than the "
@@ -146,7 +150,7 @@ def _check_depth(text: str) -> None:
             if letter in "[{":
                 depth += 1
                 if depth > DEPTH_LIMIT:
-                    _refuse("its header is nested more deeply than `save` writes it")
+                    _refuse(f"its header is nested more than {DEPTH_LIMIT} times")
             elif letter in "]}":
                 depth -= 1
 

@@ -198,7 +198,7 @@ def test_every_flipped_bit_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
-@pytest.mark.parametrize("where", ["mkstemp", "fsync", "replace"])
+@pytest.mark.parametrize("where", ["open", "fsync", "replace"])
 def test_a_failed_write_is_an_error_and_leaves_the_last_state(number, where, tmp_path, monkeypatch):
     fit_and_cut(4, tmp_path)
     before = Checkpoint(tmp_path).path.read_bytes()
@@ -206,7 +206,7 @@ def test_a_failed_write_is_an_error_and_leaves_the_last_state(number, where, tmp
     def fail(*_args, **_kwargs):
         raise OSError(number, os.strerror(number))
 
-    owner = {"mkstemp": "tempfile.mkstemp", "fsync": "os.fsync", "replace": "pathlib.Path.replace"}
+    owner = {"open": "os.open", "fsync": "os.fsync", "replace": "pathlib.Path.replace"}
     with monkeypatch.context() as patched:
         patched.setattr(owner[where], fail)
         net = make()

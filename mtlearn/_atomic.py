@@ -3,9 +3,10 @@
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["remove_unfinished", "write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -28,8 +29,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         kind = IsADirectoryError if path.is_dir() else OSError
         raise kind(errno.EISDIR if path.is_dir() else errno.EINVAL, "not a regular file", str(path))
     beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -37,10 +38,26 @@ def write_atomically(path: Path, data: bytes) -> None:
         if path.exists():
             beside.chmod(path.stat().st_mode & 0o777)
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+        _flush_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _named(error, path) from error
         raise
-    _flush_folder(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what writes of a file that were cut off have left beside it."""
+    for left in path.parent.glob(f".{path.name[:100]}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return an error of the same kind that names the file."""
+    number = error.errno or errno.EIO
+    text = f"could not write, {os.strerror(number)}; what was there is kept"
+    return OSError(number, text, str(path))
 
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows
