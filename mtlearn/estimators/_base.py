@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -41,6 +42,9 @@ class BaseMultiOutputNet(Members, ShowsOutputs, NestedParams, ABC):
     Subclasses say how ``y`` becomes Targets and how predictions of each output become what their
     ``predict`` returns.
     """
+
+    # A folder is for one fit: searches and cross-validations have no use for it.
+    __metadata_request__fit: ClassVar[dict[str, str]] = {"checkpoint": UNUSED}
 
     _dict_params: ClassVar[tuple[str, ...]] = (
         "heads",

@@ -1,5 +1,6 @@
 """scikit-learn's own checks of estimators: no failure by default, one where it cannot hold."""
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mtlearn import MultiOutputNet, MultiOutputNetClassifier, MultiOutputNetRegressor
@@ -25,6 +26,7 @@ def test_estimator_passes_the_check_of_scikit_learn(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [estimator(**params) for params in VARIANTS.values() for estimator in ESTIMATORS],
     expected_failed_checks=lambda _estimator: EXPECTED,
