@@ -63,10 +63,10 @@ def test_a_folder_that_cannot_be_flushed_is_an_error(net, tmp_path, monkeypatch)
 
 def test_an_interrupt_leaves_nothing_behind(net, tmp_path, monkeypatch):
     def interrupt(*args):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("by hand")
 
     monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="by hand"):
         save(net, tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
 
