@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,21 @@ import numpy as np
 from mtlearn._atomic import write_atomically
 from mtlearn._typing import Array
 
-__all__ = ["DamagedFileError", "read_plain", "write_plain"]
+__all__ = ["BROKEN", "DamagedFileError", "read_plain", "write_plain"]
 
 MAGIC = b"mtlearn plain 1\n"
 KINDS = "biuf"
+
+# What broken content can raise before it is recognised as such.
+BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class DamagedFileError(ValueError):
@@ -54,7 +66,15 @@ def read_plain(path: Path) -> Any:
     if not content.startswith(MAGIC) or hashlib.sha256(body).digest() != digest:
         raise DamagedFileError(f"{str(path)!r} is damaged: its content is not what was written.")
     size = int.from_bytes(body[:8], "little")
-    return _Decoder(body[8 + size :]).decode(json.loads(bytes(body[8 : 8 + size])))
+    try:
+        decoder = _Decoder(body[8 + size :])
+        found = decoder.decode(json.loads(bytes(body[8 : 8 + size])))
+        decoder.check_end()
+    except BROKEN as error:
+        raise DamagedFileError(
+            f"{str(path)!r} is no file of this kind ({type(error).__name__}: {str(error)[:200]})."
+        ) from error
+    return found
 
 
 def _encode(value: Any, arrays: list[Array], where: str) -> Any:
@@ -66,7 +86,8 @@ def _encode(value: Any, arrays: list[Array], where: str) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in KINDS:
         arrays.append(np.ascontiguousarray(value))
         return {"$array": [value.dtype.str, list(value.shape)]}
-    if isinstance(value, np.random.Generator):
+    is_generator = isinstance(value, np.random.Generator)
+    if is_generator and isinstance(value.bit_generator, np.random.PCG64):
         return {"$generator": _encode(value.bit_generator.state, arrays, where)}
     if isinstance(value, list | tuple):
         items = [_encode(item, arrays, f"{where}[{i}]") for i, item in enumerate(value)]
@@ -94,17 +115,27 @@ class _Decoder:
             case "$array":
                 return self._array(*inner)
             case "$generator":
-                state = self.decode(inner)
-                generator = np.random.Generator(getattr(np.random, state["bit_generator"])())
-                generator.bit_generator.state = state
+                generator = np.random.Generator(np.random.PCG64(0))
+                generator.bit_generator.state = self.decode(inner)
                 return generator
             case "$tuple":
                 return tuple(self.decode(item) for item in inner)
-        return {key: self.decode(item) for key, item in inner}
+            case "$dict":
+                return {key: self.decode(item) for key, item in inner}
+        raise ValueError(f"it holds something of the unknown kind {kind[:40]!r}")
+
+    def check_end(self) -> None:
+        """Raise if there is more than was decoded."""
+        if self.position != len(self.content):
+            raise ValueError("it holds more than it says")
 
     def _array(self, dtype: str, shape: list[int]) -> Array:
-        count = int(np.prod(shape, dtype=np.int64))
         kind = np.dtype(dtype)
-        found = np.frombuffer(self.content, kind, count, self.position)
-        self.position += count * kind.itemsize
+        if kind.kind not in KINDS or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"it holds an array of {dtype!r:.20} and of the shape {shape!r:.40}")
+        end = self.position + math.prod(shape) * kind.itemsize
+        if end > len(self.content):
+            raise ValueError("it holds less than it says")
+        found = np.frombuffer(self.content[self.position : end], kind)
+        self.position = end
         return found.reshape(shape).copy()

@@ -9,6 +9,7 @@ __all__ = ["RunningFeatures"]
 CLIP = 4.0
 RIDGE = 0.1
 FIRST_ROWS = 5.0
+FARTHEST = 20.0  # in standard deviations: what lies beyond moves the statistics no further
 
 
 class RunningFeatures:
@@ -83,7 +84,7 @@ class RunningFeatures:
         """Return rows as `transform` does, the statistics being those with these rows."""
         present = np.isfinite(rows)
         if self.scale:
-            self._update(rows, present)
+            self._update(self._near(rows), present)
             z = self._standardized(rows, present, self.mean, self.squares, self.count)
         else:
             z = np.where(present, rows, 0.0)
@@ -100,9 +101,16 @@ class RunningFeatures:
         if not self.scale:
             return np.where(present, rows, 0.0)
         count = self.forgetting * self.count + 1
-        off = np.where(present, rows, self.mean) - self.mean
+        off = np.where(present, self._near(rows), self.mean) - self.mean
         squares = self.forgetting * self.squares + off**2 * (1 - 1 / count)
         return self._standardized(rows, present, self.mean + off / count, squares, count)
+
+    def _near(self, rows: Floats) -> Floats:
+        """Return rows with what is far off brought nearer: no single value sets the scale."""
+        known = (self.count >= FIRST_ROWS) & (self.squares > 0)
+        reach = np.full(len(self.count), np.inf)
+        reach[known] = FARTHEST * np.sqrt(self.squares[known] / self.count[known])
+        return np.clip(rows, self.mean - reach, self.mean + reach)
 
     @staticmethod
     def _standardized(

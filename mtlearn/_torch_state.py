@@ -70,9 +70,9 @@ def _take(n_threads: int | None, set_generator: Callable[[], object]) -> None:
             _Held.n_threads = torch.get_num_threads()
             _Held.generator_state = torch.default_generator.get_state()
             set_generator()
-        _Held.n_fits += 1
         if n_threads is not None and torch.get_num_threads() != n_threads:
             torch.set_num_threads(n_threads)
+        _Held.n_fits += 1
 
 
 def _give_back() -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,24 @@ from mtlearn._atomic import remove_unfinished
 from mtlearn._engine._module import all_tensors
 from mtlearn._engine._resume import load_training_state, training_state
 from mtlearn._engine._stopping import as_arrays, as_tensors, put_tensors
-from mtlearn._plain_files import DamagedFileError, read_plain, write_plain
+from mtlearn._plain_files import BROKEN, DamagedFileError, read_plain, write_plain
 
 __all__ = ["Checkpoint", "CheckpointRun", "open_checkpoint"]
 
 FILE = "checkpoint.mtlearn"
+FIELDS = {
+    "identity",
+    "seed",
+    "weights",
+    "training",
+    "weigher",
+    "history",
+    "used_weights",
+    "least_losses",
+    "callbacks",
+    "groups",
+    "generator",
+}
 SHARE_OF_TIME = 0.05
 
 
@@ -68,8 +82,11 @@ class Checkpoint:
     ) -> None:
         self.folder = Path(folder)
         for name, value in (("every_epochs", every_epochs), ("every_minutes", every_minutes)):
-            if value is not None and (isinstance(value, bool) or not value > 0):
-                raise ValueError(f"Checkpoint: `{name}` must be above 0. Got {value!r}.")
+            kind = Integral if name == "every_epochs" else Real
+            is_number = isinstance(value, kind) and not isinstance(value, bool)
+            if value is not None and not (is_number and value > 0):
+                what = "an integer" if kind is Integral else "a number"
+                raise ValueError(f"Checkpoint: `{name}` must be {what} above 0. Got {value!r}.")
         self.every_epochs = every_epochs
         self.every_minutes = every_minutes
 
@@ -109,12 +126,28 @@ class CheckpointRun:
         return StateKeeper(self)
 
     def restore(self, net: Any) -> int:
-        """Put a net that begins into the state that was kept; return the epochs behind it."""
-        saved = self.saved
-        if saved is None:
+        """Put a net that begins into the state that was kept; return the epochs behind it.
+
+        Raises
+        ------
+        ValueError
+            If it is not the state of such a net.
+        """
+        if self.saved is None:
             return 0
+        try:
+            self._restore(net, self.saved)
+        except BROKEN as error:
+            raise _unusable(self.checkpoint, error) from error
+        return len(self.saved["history"])
+
+    def _restore(self, net: Any, saved: Mapping[str, Any]) -> None:
+        weights = as_tensors(saved["weights"])
+        shapes = {name: tensor.shape for name, tensor in all_tensors(net.module_).items()}
+        if {name: tensor.shape for name, tensor in weights.items()} != shapes:
+            raise ValueError("its weights are not those of the network")
         with torch.no_grad():
-            put_tensors(net.module_, as_tensors(saved["weights"]))
+            put_tensors(net.module_, weights)
         load_training_state(net, {**saved["training"], "weighing": None})
         if net.weighing is not None and net.weighing.weigher is not None:
             vars(net.weighing.weigher).update(saved["weigher"])
@@ -127,7 +160,6 @@ class CheckpointRun:
         for group, kept in zip(net.optimizer_.param_groups, saved["groups"], strict=True):
             group.update(kept)
         torch.default_generator.set_state(torch.tensor(saved["generator"]))
-        return len(saved["history"])
 
     def keep(self, net: Any) -> None:
         """Write the state of a net whose next epoch is about to begin.
@@ -240,21 +272,30 @@ def open_checkpoint(
         return CheckpointRun(checkpoint, identity, seed, None)
     try:
         saved = read_plain(checkpoint.path)
-        then, seed = saved["identity"], saved["seed"]
-    except (DamagedFileError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"`checkpoint`: {error} Delete it to begin anew, or pass another folder."
-        ) from error
-    keys = sorted({*then, *identity})
-    different = [
-        _difference(k, then.get(k), identity.get(k)) for k in keys if then.get(k) != identity.get(k)
-    ]
+        if set(saved) != FIELDS or not all(isinstance(row, dict) for row in saved["history"]):
+            raise ValueError("it has other fields than a state has")
+        then, seed = dict(saved["identity"]), int(saved["seed"])
+        different = [
+            _difference(key, then.get(key), identity.get(key))
+            for key in sorted({*then, *identity})
+            if then.get(key) != identity.get(key)
+        ]
+    except BROKEN as error:
+        raise _unusable(checkpoint, error) from error
     if different:
         raise ValueError(
             f"`checkpoint`: {str(checkpoint.folder)!r} holds the state of another fit. Different "
             f"are {'; '.join(different)}. Pass another folder, or delete this one."
         )
     return CheckpointRun(checkpoint, identity, seed, saved)
+
+
+def _unusable(checkpoint: Checkpoint, error: BaseException) -> ValueError:
+    what = str(error)
+    if not isinstance(error, DamagedFileError):
+        where = repr(str(checkpoint.path))
+        what = f"{where} holds no state of this fit ({type(error).__name__}: {what[:200]})."
+    return ValueError(f"`checkpoint`: {what} Delete it to begin anew, or pass another folder.")
 
 
 def _difference(key: str, then: str | None, now: str | None) -> str:

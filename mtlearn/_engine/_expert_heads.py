@@ -9,7 +9,7 @@ from mtlearn._typing import Array, Floats
 
 __all__ = ["ExpertHeads"]
 
-PRIOR_VARIANCE = 5.0
+BIAS_VARIANCE = 5.0
 
 
 @dataclass
@@ -24,6 +24,8 @@ class Stack:
         The weights of the bias and of the features.
     covariance : ndarray of shape (n_here, n_raw, 1 + width, 1 + width) or None
         What second-order steps multiply gradients by; None for first-order ones.
+    prior : ndarray of shape (n_here, 1 + width)
+        The variances that the weights of a head begin with.
     gradient : ndarray of the shape of `weights` or None
         For the next first-order step.
     """
@@ -31,6 +33,7 @@ class Stack:
     experts: Array
     weights: Floats
     covariance: Floats | None
+    prior: Floats
     gradient: Floats | None = None
 
 
@@ -43,12 +46,15 @@ class ExpertHeads:
     .. math:: P' = P - \frac{c P x x^\top P}{1 + c x^\top P x}, \qquad w' = w - g P' x
 
     which is recursive least squares where the loss is a squared error. Several
-    rows make one step. P begins as the identity times 5 / width, and 5 for the bias.
+    rows make one step. P begins as the identity times the variance of the expert, and 5 for the
+    bias.
 
     Parameters
     ----------
     widths : sequence of int
         The number of features of each expert.
+    variances : sequence of float
+        The variance that the weights of each expert begin with.
     n_raw : int
         The number of raw outputs.
     second_order : bool
@@ -58,12 +64,19 @@ class ExpertHeads:
     """
 
     def __init__(
-        self, widths: Sequence[int], n_raw: int, *, second_order: bool, forgetting: float
+        self,
+        widths: Sequence[int],
+        variances: Sequence[float],
+        n_raw: int,
+        *,
+        second_order: bool,
+        forgetting: float,
     ) -> None:
         self.second_order, self.forgetting, self.n_raw = second_order, forgetting, n_raw
         self.widths: list[int] = []
+        self.variances: list[float] = []
         self.stacks: list[Stack] = []
-        self._arrange(list(widths), {})
+        self._arrange(list(widths), list(variances), {})
 
     def inputs(self, features: Sequence[Floats]) -> list[Floats]:
         """Return the features of each stack, of shape (n_here, n_rows, 1 + width), a 1 first."""
@@ -111,9 +124,9 @@ class ExpertHeads:
             else:
                 _many_rows(stack.weights, stack.covariance, rows, g, c)
 
-    def widen(self, widths: Sequence[int]) -> None:
+    def widen(self, widths: Sequence[int], variances: Sequence[float]) -> None:
         """Take more features and more experts, each behind those there are."""
-        self._arrange(list(widths), self._by_expert())
+        self._arrange(list(widths), list(variances), self._by_expert())
 
     def rescale(self, factor: Floats, shift: Floats) -> None:
         """Map the raw outputs to ``factor * raw + shift``."""
@@ -135,6 +148,7 @@ class ExpertHeads:
         self.n_raw = len(sources)
         fresh = ExpertHeads(
             self.widths,
+            self.variances,
             self.n_raw,
             second_order=self.second_order,
             forgetting=self.forgetting,
@@ -151,17 +165,24 @@ class ExpertHeads:
                         stack.covariance[i, j] = covariance[source[0]]
         self.stacks = fresh.stacks
 
-    def _arrange(self, widths: list[int], kept: dict[int, tuple[Floats, Floats | None]]) -> None:
+    def _arrange(
+        self,
+        widths: list[int],
+        variances: list[float],
+        kept: dict[int, tuple[Floats, Floats | None]],
+    ) -> None:
         """Put heads of the same width side by side, those kept with what they have learned."""
-        self.widths, self.stacks = widths, []
+        self.widths, self.variances, self.stacks = widths, variances, []
         for width in sorted(set(widths)):
             experts = np.flatnonzero(np.array(widths) == width)
             shape = (len(experts), self.n_raw, 1 + width)
-            prior = _prior(width)
-            stack = Stack(experts, np.zeros(shape), None)
+            prior = np.full((len(experts), 1 + width), BIAS_VARIANCE)
+            prior[:, 1:] = np.array(variances)[experts, None]
+            stack = Stack(experts, np.zeros(shape), None, prior)
             if self.second_order:
                 stack.covariance = np.zeros((*shape, 1 + width))
-                stack.covariance[..., np.arange(1 + width), np.arange(1 + width)] = prior
+                here = np.arange(1 + width)
+                stack.covariance[..., here, here] = prior[:, None]
             for i, expert in enumerate(experts):
                 if int(expert) in kept:
                     weights, covariance = kept[int(expert)]
@@ -190,15 +211,8 @@ class ExpertHeads:
         stack.covariance += stack.covariance.transpose(0, 1, 3, 2).copy()
         stack.covariance *= 0.5 / self.forgetting**n_rows
         variances = np.diagonal(stack.covariance, axis1=2, axis2=3)
-        shrink = np.sqrt(np.minimum(1.0, _prior(stack.weights.shape[2] - 1) / variances))
+        shrink = np.sqrt(np.minimum(1.0, stack.prior[:, None] / variances))
         stack.covariance *= shrink[..., None] * shrink[..., None, :]
-
-
-def _prior(width: int) -> Floats:
-    """Return the variances that the weights begin with."""
-    variances = np.full(1 + width, PRIOR_VARIANCE / max(width, 1))
-    variances[0] = PRIOR_VARIANCE
-    return variances
 
 
 def _one_row(w: Floats, p: Floats, x: Floats, g: Floats, c: Floats) -> None:

@@ -14,7 +14,15 @@ from mtlearn._validation import check_known, naming
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
-__all__ = ["MultiOutputModule", "all_tensors", "build_module", "trunk_paths"]
+__all__ = [
+    "MultiOutputModule",
+    "add_heads",
+    "all_tensors",
+    "build_body",
+    "build_module",
+    "trunk_paths",
+    "zero_rows",
+]
 
 
 class MultiOutputModule(nn.Module):
@@ -137,15 +145,61 @@ def build_module(
         If the trunk does not return what the heads attach to.
     """
     with seeded(part_seed(seed, "trunk")):
-        shapes = spec if isinstance(spec, int) else {n: one.shape for n, one in spec.items()}
-        if trunk.differs_by_output:
-            body = trunk.build_named(shapes, sorted(heads if outputs is None else outputs))
-        elif any(head.at is not None for head in heads.values()):
-            body = trunk.build_named(shapes)
-        else:
-            body = trunk.build(shapes)
-        body = body.to(dtype)
+        body = build_body(trunk, heads, spec, dtype, outputs)
         widths = _dry_run(body, spec, dtype)
+    return add_heads(body, heads, widths, seed, dtype)
+
+
+def build_body(
+    trunk: Trunk,
+    heads: Mapping[str, Head],
+    spec: Spec,
+    dtype: torch.dtype,
+    outputs: Collection[str] | None = None,
+) -> nn.Module:
+    """Return the module of a trunk, for these heads to attach to; see `build_module`."""
+    shapes = spec if isinstance(spec, int) else {n: one.shape for n, one in spec.items()}
+    if trunk.differs_by_output:
+        body = trunk.build_named(shapes, sorted(heads if outputs is None else outputs))
+    elif any(head.at is not None for head in heads.values()):
+        body = trunk.build_named(shapes)
+    else:
+        body = trunk.build(shapes)
+    return body.to(dtype)
+
+
+def add_heads(
+    body: nn.Module,
+    heads: Mapping[str, Head],
+    widths: Mapping[str | None, int],
+    seed: int,
+    dtype: torch.dtype,
+) -> MultiOutputModule:
+    """Return a network of a trunk's module and new layers of the heads.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        The trunk's module.
+    heads : mapping of str to Head
+        The fitted heads, by output.
+    widths : mapping of str or None to int
+        The width of every tensor that it returns; None names a lone one.
+    seed : int
+        The seed of the fit.
+    dtype : torch.dtype
+        The floating point type of the weights.
+
+    Returns
+    -------
+    MultiOutputModule
+        The network, in training mode.
+
+    Raises
+    ------
+    ValueError
+        If the trunk does not return what the heads attach to.
+    """
     taps: dict[str, Tap] = {}
     built = {}
     for name, head in sorted(heads.items()):
@@ -194,7 +248,7 @@ def _dry_run(body: nn.Module, spec: Spec, dtype: torch.dtype) -> dict[str | None
     body.eval()
     with naming("`trunk` failed on two rows of zeros"), torch.no_grad():
         try:
-            out = body(_zeros(spec, dtype))
+            out = body(zero_rows(spec, dtype))
         except (RuntimeError, IndexError) as error:
             wanted = f"rows of {spec} features"
             if not isinstance(spec, int):
@@ -221,12 +275,13 @@ def _dry_run(body: nn.Module, spec: Spec, dtype: torch.dtype) -> dict[str | None
     return {name: tensor.shape[1] for name, tensor in tensors.items()}
 
 
-def _zeros(spec: Spec, dtype: torch.dtype) -> Batch:
+def zero_rows(spec: Spec, dtype: torch.dtype, device: str = "cpu") -> Batch:
     """Return two rows of zeros."""
     if isinstance(spec, int):
-        return torch.zeros(2, spec, dtype=dtype)
+        return torch.zeros(2, spec, dtype=dtype, device=device)
+    kinds = {True: torch.int64, False: dtype}
     return {
-        name: torch.zeros(2, *one.shape, dtype=torch.int64 if one.is_integer else dtype)
+        name: torch.zeros(2, *one.shape, dtype=kinds[one.is_integer], device=device)
         for name, one in spec.items()
     }
 

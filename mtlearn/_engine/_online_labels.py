@@ -33,8 +33,8 @@ class LabelStream(ABC):
         The mean weight of all rows, those without a label counting 0.
     """
 
-    def __init__(self, head: Head, *, normalize: bool) -> None:
-        self.head, self.normalize = head, normalize
+    def __init__(self, head: Head, *, normalize: bool, forgetting: float = 1.0) -> None:
+        self.head, self.normalize, self.forgetting = head, normalize, forgetting
         self.n_rows, self.n_labels, self.weight = 0, 0, 0.0
         self._next = 0.0
 
@@ -66,12 +66,17 @@ class LabelStream(ABC):
         self.weight += float(rows.sum())
         if not rows.any():
             return False
+        self._forget(self.forgetting ** int((rows > 0).sum()))
         must_fit = self._note(y, weight)
         if not must_fit and self.n_labels < self._next:
             return False
-        self._next = max(GROWTH * self.n_labels, self._next)
+        lasting = (GROWTH - 1) / max(1 - self.forgetting, 1e-12)  # a tenth of what is remembered
+        self._next = max(self.n_labels + min((GROWTH - 1) * self.n_labels, lasting), self._next)
         self.refit()
         return True
+
+    def _forget(self, kept: float) -> None:  # noqa: B027 (most have nothing to forget)
+        """Multiply what the labels so far count; here nothing."""
 
     @abstractmethod
     def _note(self, y: Array, weight: Floats) -> bool:
@@ -85,8 +90,8 @@ class LabelStream(ABC):
 class ClassStream(LabelStream):
     """The weight of each class."""
 
-    def __init__(self, head: Classification, *, normalize: bool) -> None:
-        super().__init__(head, normalize=normalize)
+    def __init__(self, head: Classification, *, normalize: bool, forgetting: float) -> None:
+        super().__init__(head, normalize=normalize, forgetting=forgetting)
         self.is_declared = head.classes is not None
         self.classes: Array = np.empty(0)
         self.mass = np.zeros(0)
@@ -103,12 +108,17 @@ class ClassStream(LabelStream):
         elif len(labels):
             self._join(labels)
 
+    def _forget(self, kept: float) -> None:
+        self.mass *= kept
+
     def _join(self, labels: Array) -> Array:
         """Return the classes there are and those of the labels, sorted."""
         try:
-            if len(self.classes) and _is_text(labels) != _is_text(self.classes):
-                raise TypeError(f"got {labels[0]!r} beside {self.classes.tolist()}")
-            return np.unique([*self.classes.tolist(), *labels.tolist()])
+            found = np.concatenate([self.classes, labels]) if len(self.classes) else labels
+            kinds = {isinstance(label, str): label for label in [*self.classes, *labels]}
+            if len(kinds) > 1:
+                raise TypeError(f"got {kinds[True]!r} beside {kinds[False]!r}")
+            return np.unique(found)
         except TypeError as error:
             raise ValueError(f"classes must be of one kind that can be sorted: {error}.") from error
 
@@ -136,8 +146,8 @@ class ClassStream(LabelStream):
 class NumberStream(LabelStream):
     """The mean and the scale of each column."""
 
-    def __init__(self, head: Regression, *, normalize: bool) -> None:
-        super().__init__(head, normalize=normalize)
+    def __init__(self, head: Regression, *, normalize: bool, forgetting: float) -> None:
+        super().__init__(head, normalize=normalize, forgetting=forgetting)
         self.sums = np.zeros(0)
         self.mean, self.squares = np.zeros(0), np.zeros(0)
         self.shape: tuple[int, ...] = ()
@@ -166,6 +176,9 @@ class NumberStream(LabelStream):
         self.mean = self.mean + off * ratio
         self.sums = sums
         return not self.is_known
+
+    def _forget(self, kept: float) -> None:
+        self.sums, self.squares = kept * self.sums, kept * self.squares
 
     def refit(self) -> None:
         deviation = np.sqrt(self.squares / np.where(self.sums > 0, self.sums, 1.0))
@@ -206,12 +219,12 @@ class FirstLabels(LabelStream):
         """Keep the head as it is."""
 
 
-def follow_labels(head: Head, *, normalize: bool) -> LabelStream:
+def follow_labels(head: Head, *, normalize: bool, forgetting: float = 1.0) -> LabelStream:
     """Return what follows the labels of a head; see `LabelStream`."""
     if type(head) is Classification:
-        return ClassStream(head, normalize=normalize)
+        return ClassStream(head, normalize=normalize, forgetting=forgetting)
     if type(head) is Regression and head.transformer is None:
-        return NumberStream(head, normalize=normalize)
+        return NumberStream(head, normalize=normalize, forgetting=forgetting)
     return FirstLabels(head, normalize=normalize)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mtlearn._engine._online_output import OnlineOutput
 from mtlearn._engine._online_stepper import OnlineStepper
 from mtlearn._engine._optimizers import find_optimizer
+from mtlearn._engine._resume import dropout_states, set_dropout_states
 from mtlearn._random import part_seed, seeded
 from mtlearn._running import RunningFeatures
 from mtlearn._typing import Array, Floats, Mask
@@ -21,12 +22,17 @@ from mtlearn.trunks import Trunk
 __all__ = ["OnlineNetwork", "OnlineRecipe", "Step"]
 
 
+N_PROBES = 100
+RAW_VARIANCE = 10.0
+
+
 @dataclass(frozen=True)
 class OnlineRecipe:
     """How to learn: everything but the data and the parts.
 
-    With `weighs_losses` the loss of an output is the sum of its experts' by their weights, else
-    their mean. Absent values are estimated where there are `most_imputed` features or fewer.
+    The loss of an output is the sum of its experts' by their weights, times `share_by_weight`, and
+    the rest of it their mean. Absent values are estimated where there are `most_imputed` features
+    or fewer.
     """
 
     loss_weights: Mapping[str, float]
@@ -34,11 +40,13 @@ class OnlineRecipe:
     optimizer_params: Mapping[str, Any] = field(default_factory=dict)
     learning_rate: float = 0.1
     second_order: bool = True
-    weighs_losses: bool = False
+    share_by_weight: float = 0.5
     scale: bool = True
     most_imputed: float = 250
     forgetting: float = 1.0
     seed: int = 0
+    batch_size: int = 1
+    n_threads: int | None = 1
 
 
 @dataclass(frozen=True)
@@ -108,14 +116,23 @@ class OnlineNetwork:
         self._find_experts()
 
     def _find_experts(self) -> None:
+        """Let the outputs have heads for what the trunk makes.
+
+        Their weights begin with a variance by which the raw outputs of features that are standard
+        normal have the variance `RAW_VARIANCE`.
+        """
         self.module.eval()
+        rows = np.random.default_rng(0).normal(size=(N_PROBES, self.n_features))
+        rows /= np.sqrt((rows**2).mean(axis=0))
         with torch.no_grad():
-            made = self.module(torch.zeros((1, self.n_features), dtype=torch.float64))
+            made = self.module(torch.from_numpy(rows))
         made = made if isinstance(made, dict) else {"trunk": made}
         self.expert_names = list(made)
         widths = [tensor.shape[1] for tensor in made.values()]
+        lengths = [float(tensor.square().sum(dim=1).mean()) for tensor in made.values()]
+        variances = [RAW_VARIANCE / max(length, 1.0) for length in lengths]
         for output in self.outputs.values():
-            output.widen(widths)
+            output.widen(widths, variances)
 
     def _made(self, z: Floats, present: Mask) -> dict[str, Tensor]:
         x = torch.from_numpy(z)
@@ -241,12 +258,7 @@ class OnlineNetwork:
             )
         n_rows = len(target)
         there = step.experts_present
-        if self.recipe.weighs_losses:
-            shares = output.mixture(there, n_rows).T[..., None]
-        elif there is None:
-            shares = np.full((len(raw), n_rows, 1), 1.0 / len(raw))
-        else:
-            shares = (there / np.maximum(there.sum(axis=1, keepdims=True), 1)).T[..., None]
+        shares = self._shares(output, there, n_rows)
         scale = self.recipe.loss_weights[name] / (
             n_rows * output.labels.share * output.head.baseline_
         )
@@ -269,19 +281,32 @@ class OnlineNetwork:
 
         return commit
 
+    def _shares(self, output: OnlineOutput, there: Mask | None, n_rows: int) -> Floats:
+        """Return what of its loss each expert gives the trunk: (n_experts, 1 or n_rows, 1)."""
+        by_weight, n_experts = self.recipe.share_by_weight, output.weigher.n_outputs
+        if there is None:
+            shares = by_weight * output.weigher.weights + (1 - by_weight) / n_experts
+            return shares[:, None, None]
+        mean = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
+        shares = by_weight * output.mixture(there, n_rows) + (1 - by_weight) * mean
+        return shares.T[..., None]
+
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values: no torch module, no optimizer."""
         state = self.__dict__.copy()
         del state["module"]
         weights = self.module.state_dict()
         state["_weights"] = {name: tensor.numpy().copy() for name, tensor in weights.items()}
+        state["_dropouts"] = dropout_states(self.module)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        weights = state.pop("_weights")
+        state = state.copy()
+        weights, dropouts = state.pop("_weights"), state.pop("_dropouts")
         self.__dict__.update(state)
         self.module = nn.Identity()
         if self.n_features:
-            with seeded(0):
+            with seeded(part_seed(self.recipe.seed, f"trunk/{self.n_features}")):
                 self.module = self.trunk.build(self.n_features).double()
             self.module.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+            set_dropout_states(self.module, dropouts)

@@ -63,11 +63,12 @@ class OnlineOutput:
         second_order: bool,
         forgetting: float,
     ) -> None:
-        self.labels = follow_labels(head, normalize=normalize_losses)
+        self.labels = follow_labels(head, normalize=normalize_losses, forgetting=forgetting)
         self.is_trained, self.second_order, self.forgetting = is_trained, second_order, forgetting
         self.experts: ExpertHeads | None = None
         self.weigher = weighting.begin(np.zeros(0), None, 0)
         self._widths: list[int] = []
+        self._variances: list[float] = []
         self._terms: LabelTerms | None = None
 
     @property
@@ -78,17 +79,25 @@ class OnlineOutput:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_terms": None}
 
-    def widen(self, widths: list[int]) -> None:
-        """Take the experts of the trunk, which may have become more, or wider."""
+    def widen(self, widths: list[int], variances: list[float]) -> None:
+        """Take the experts of the trunk, which may have become more, or wider.
+
+        Parameters
+        ----------
+        widths : list of int
+            The number of features of each.
+        variances : list of float
+            The variance that the weights of its heads begin with.
+        """
         if widths == self._widths:
             return
-        self._widths = widths
+        self._widths, self._variances = widths, variances
         if len(widths) > self.weigher.n_outputs:
             self.weigher.widen(len(widths))
         if self.experts is None:
             self._begin()
         else:
-            self.experts.widen(widths)
+            self.experts.widen(widths, variances)
 
     def note(self, y: Array, weight: Floats) -> bool:
         """Take note of labels; return whether there are now other weights to be trained."""
@@ -115,7 +124,11 @@ class OnlineOutput:
             return False
         n_raw = int(np.prod(self.head.raw_shape_))
         self.experts = ExpertHeads(
-            self._widths, n_raw, second_order=self.second_order, forgetting=self.forgetting
+            self._widths,
+            self._variances,
+            n_raw,
+            second_order=self.second_order,
+            forgetting=self.forgetting,
         )
         self._terms = None
         return True

@@ -31,7 +31,7 @@ class Decoder(nn.Module):
     """From raw outputs to what several networks' means are taken of; see the subclasses."""
 
     def _keep(self, **arrays: Any) -> None:
-        """Register arrays as buffers, floats as float64."""
+        """Register arrays as buffers, which a ``state_dict`` holds, floats as float64."""
         for name, values in arrays.items():
             self.register_buffer(name, torch.tensor(np.asarray(values)))
 
@@ -162,10 +162,12 @@ class GaussianDecoder(NumberDecoder):
     """Means and standard deviations on the target's scale."""
 
     has_std = True
+    center: Tensor
+    scale: Tensor
 
     def __init__(self, head: Gaussian) -> None:
         super().__init__()
-        self.center, self.scale = float(head.center_), float(head.scale_)
+        self._keep(center=head.center_, scale=head.scale_)
         self.min_std = float(head.min_std)
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -179,13 +181,15 @@ class GaussianDecoder(NumberDecoder):
 class QuantileDecoder(NumberDecoder):
     """Quantiles on the target's scale, in the order in which they were asked for."""
 
+    center: Tensor
+    scale: Tensor
     start: Tensor
     ranks: Tensor
 
     def __init__(self, head: Quantile) -> None:
         super().__init__()
-        self.center, self.scale = float(head.center_), float(head.scale_)
-        self._keep(start=head.start_, ranks=np.argsort(np.argsort(head.quantiles_)))
+        ranks = np.argsort(np.argsort(head.quantiles_))
+        self._keep(center=head.center_, scale=head.scale_, start=head.start_, ranks=ranks)
 
     def forward(self, raw: Tensor) -> Tensor:
         columns = raw if raw.ndim == 2 else raw[:, None]

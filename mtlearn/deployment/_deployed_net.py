@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtlearn._engine._joined_taps import JoinedTaps
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._recipe import DTYPES
 from mtlearn._typing import Spec
@@ -21,6 +22,7 @@ from mtlearn.deployment._decoders import (
 from mtlearn.deployment._exportable import with_one_path
 from mtlearn.estimators import MultiOutputNet
 from mtlearn.heads import Head
+from mtlearn.trunks._graph_module import GraphModule
 
 __all__ = ["DeployedNet", "Inputs", "deployed"]
 
@@ -45,6 +47,8 @@ class DeployedNet(nn.Module):
 
     Attributes
     ----------
+    inputs : dict of str to bool or None
+        The inputs that are read, and whether they are integers; None for a table.
     output_names : list of str
         The names of what is returned.
     classes : dict of str to ndarray
@@ -60,17 +64,39 @@ class DeployedNet(nn.Module):
     ) -> None:
         super().__init__()
         self.steps = steps
-        self.inputs = (
-            None if isinstance(spec, int) else {n: one.is_integer for n, one in spec.items()}
-        )
         self.names = list(heads)
         self.networks = nn.ModuleList(networks)
+        self.spec = spec
+        self.inputs: dict[str, bool] | None = None
+        if not isinstance(spec, int):
+            read = {name for one in networks for name in one.inputs_of(spec)} or set(list(spec)[:1])
+            self.spec = {name: one for name, one in spec.items() if name in read}
+            self.inputs = {name: one.is_integer for name, one in self.spec.items()}
         self.classes = classes_of(dict(heads))
         self.deciders = nn.ModuleList(decoder_of(head) for head in heads.values())
+        self.raw_shapes = [head.raw_shape_ for head in heads.values()]
         self.output_names = [key for name in heads for key in self._keys(name)]
 
     def forward(self, X: Inputs) -> dict[str, Tensor]:
-        """Return the predictions by name."""
+        r"""Return the predictions by name.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_features) or dict of Tensor
+            The rows. Of several inputs those that `inputs` names, by name; others are not read.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (n_samples, \*shape)
+            What `output_names` names.
+
+        Raises
+        ------
+        TypeError
+            For a dict in place of a table, or the other way round.
+        ValueError
+            If an input is missing.
+        """
         X = self._checked(X)
         each: list[dict[str, dict[str, Tensor]]] = [network(X) for network in self.networks]
         found: dict[str, Tensor] = {}
@@ -94,8 +120,21 @@ class DeployedNet(nn.Module):
         assert self.inputs is not None
         missing = [name for name in self.inputs if name not in X]
         if missing:
-            raise ValueError(f"X must have all inputs of fit. Missing are {missing}.")
+            raise ValueError(f"X must have the inputs {list(self.inputs)}. Missing are {missing}.")
         return {name: X[name].long() if whole else X[name] for name, whole in self.inputs.items()}
+
+    def units(self) -> dict[str, Tensor]:
+        """Return what one of the network's own units is worth in numbers that are predicted.
+
+        Shape: a dict of () or (n_columns,), by the names of what is returned.
+        """
+        found = {}
+        for name, decider, shape in zip(self.names, self.deciders, self.raw_shapes, strict=True):
+            if isinstance(decider, NumberDecoder):
+                raw = torch.ones(1, *shape, dtype=torch.float64)
+                unit = (decider(raw) - decider(-raw))[0].abs() / 2
+                found |= dict.fromkeys(self._keys(name), unit)
+        return found
 
     def _keys(self, name: str) -> list[str]:
         """Return the names of what is returned of an output."""
@@ -123,12 +162,14 @@ class OneNetwork(nn.Module):
     network : MultiOutputModule or None
         The trunk and the heads of those outputs that have layers.
     dtype : torch.dtype
-        The floating point type of the network.
+        The floating point type of the network; ``to`` changes it.
     decoders : mapping of str to Decoder
         Those of all outputs.
     constants : mapping of str to ndarray
         The raw values of the other outputs.
     """
+
+    like: Tensor
 
     def __init__(
         self,
@@ -138,7 +179,8 @@ class OneNetwork(nn.Module):
         constants: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.network, self.dtype = network, dtype
+        self.network = network
+        self.register_buffer("like", torch.empty(0, dtype=dtype), persistent=False)
         self.names = list(decoders)
         self.decoders = nn.ModuleList(decoders.values())
         self.constants = nn.ModuleList(
@@ -147,10 +189,11 @@ class OneNetwork(nn.Module):
 
     def forward(self, X: Inputs) -> dict[str, dict[str, Tensor]]:
         """Return, by output, the means and, where there are some, the standard deviations."""
+        dtype = self.like.dtype
         if isinstance(X, Tensor):
-            first = X = X.to(self.dtype)
+            first = X = X.to(dtype)
         else:
-            X = {n: x.to(self.dtype) if x.is_floating_point() else x for n, x in X.items()}
+            X = {n: x.to(dtype) if x.is_floating_point() else x for n, x in X.items()}
             first = next(iter(X.values()))
         raw: dict[str, Tensor] = {} if self.network is None else self.network(X)
         found = {}
@@ -160,6 +203,17 @@ class OneNetwork(nn.Module):
             if isinstance(decoder, NumberDecoder) and decoder.has_std:
                 found[name]["std"] = decoder.std(values)
         return found
+
+    def inputs_of(self, names: Collection[str]) -> set[str]:
+        """Return which of several inputs are read."""
+        if self.network is None:
+            return set()
+        trunk: Any = self.network.trunk
+        if isinstance(trunk, JoinedTaps):
+            trunk = trunk.trunk
+        if not isinstance(trunk, GraphModule):
+            return set(names)
+        return {name for takes in trunk.inputs for name in takes if name not in trunk.names}
 
 
 class Constant(nn.Module):
@@ -175,11 +229,13 @@ class Constant(nn.Module):
         return self.values.expand(x.shape[0], *self.values.shape)
 
 
+@torch.inference_mode(mode=False)
 def deployed(
     net: Any,
     outputs: Collection[str] | None,
     steps: nn.Module | None = None,
     *,
+    n_columns: int | None = None,
     for_onnx: bool = False,
     dtype: torch.dtype | None = None,
 ) -> DeployedNet:
@@ -193,6 +249,8 @@ def deployed(
         The outputs; None for all that ``predict`` returns.
     steps : torch.nn.Module, default=None
         What transforms the rows before.
+    n_columns : int, default=None
+        The number of columns that `steps` take.
     for_onnx : bool, default=False
         Whether to leave out what no ONNX graph can do.
     dtype : torch.dtype, default=None
@@ -219,12 +277,13 @@ def deployed(
         if network is not None:
             network.to(own_type)
         networks.append(one)
-    return DeployedNet(networks, heads, net._spec, steps).eval().requires_grad_(False)
+    spec = net._spec if steps is None or n_columns is None else n_columns
+    return DeployedNet(networks, heads, spec, steps).eval().requires_grad_(False)
 
 
 def _kept(net: Any, names: Collection[str]) -> MultiOutputModule | None:
     """Return a copy, on the CPU, of what some outputs need of a network; None if it is nothing."""
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.no_grad():
         module: MultiOutputModule = net.module_
         others = [name for name in module.names if name not in names]
         if len(others) == len(module.names):

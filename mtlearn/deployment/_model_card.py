@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from mtlearn._atomic import write_atomically
 from mtlearn._validation import naming
 from mtlearn._version import VERSION
-from mtlearn.estimators import OnlineMultiOutputNet
+from mtlearn.estimators import MultiOutputNet, OnlineMultiOutputNet
 from mtlearn.estimators._architecture import find_architecture
 from mtlearn.estimators._base import BaseMultiOutputNet
 from mtlearn.estimators._view import find_net, transform
@@ -36,9 +37,10 @@ def model_card(
 ) -> str:
     """Return a page that says what a fitted estimator is, for those who get it.
 
-    It has the outputs with their heads, classes or scales and weights; the losses of the last
-    epoch, and scores; the stages of the network; the features; how it was trained; the versions
-    that it was made with, and how to load and use it. The same estimator gives the same page.
+    It has the outputs with their heads, classes or scales and weights; scores, and the losses of
+    the epoch whose weights are kept; the stages of the network; the features; how it was trained;
+    the versions that it was made with, and how to load and use it. The same estimator gives the
+    same page.
 
     Parameters
     ----------
@@ -101,14 +103,14 @@ def model_card(
         )
     check_is_fitted(net)
     name = type(net).__name__
-    about = f"A fitted `{name}` of mtlearn. It predicts {_listed(net.output_names_)}."
-    sections: dict[str, str] = {f"# {title or name}": about + (f"\n\n{date}" if date else "")}
+    heading = " ".join((title or name).split())
+    sections: dict[str, str] = {f"# {heading}": _about(net) + (f"\n\n{date}" if date else "")}
     sections["## Outputs"] = _outputs(net)
     if X is not None:
         with naming("model_card"):
             sections["## Scores"] = _scores(net, steps, X, y)
     if isinstance(net, BaseMultiOutputNet):
-        sections["## Losses of the last epoch"] = _losses(net)
+        sections["## Losses"] = _losses(net)
         sections["## Network"] = _network(net)
     sections["## Data"] = _data(fitted, net, steps)
     sections["## Training"] = _training(net)
@@ -120,12 +122,21 @@ def model_card(
     return page
 
 
+def _about(net: Any) -> str:
+    """Return what it is, and what it predicts: of a regressor that is not all that it learned."""
+    main = [] if isinstance(net, MultiOutputNet) else getattr(net, "_needed_outputs", list)()
+    beside = [name for name in net.output_names_ if main and name not in main]
+    text = f"A fitted `{type(net).__name__}` of mtlearn. "
+    text += f"It predicts {_listed(main or net.output_names_)}."
+    return text + (f" It learned {_listed(beside)} beside." if beside else "")
+
+
 def _outputs(net: Any) -> str:
     weights: Mapping[str, Any] = {**net.loss_weights_, **_recipe(net, "schedules", {})}
     return _table(
         ["output", "predicts", "head", "loss weight"],
         [
-            [f"`{name}`", _predicts(head), f"`{_one_line(head)}`", _number(weights[name])]
+            [_code(name), _predicts(head), f"`{_one_line(head)}`", _number(weights[name])]
             for name, head in net.heads_.items()
         ],
     )
@@ -138,7 +149,7 @@ def _predicts(head: Head) -> str:
     if isinstance(head, ClassHead):
         labels = head.classes_.tolist()
         more = ", ..." if len(labels) > MOST else ""
-        return f"{len(labels)} classes: " + ", ".join(map(str, labels[:MOST])) + more
+        return f"{len(labels)} classes: " + ", ".join(map(_plain, labels[:MOST])) + more
     columns = head.constant_label().shape[1:]
     text = "numbers" if columns == () else f"{columns[0]} columns of numbers"
     center, scale = getattr(head, "center_", None), getattr(head, "scale_", None)
@@ -152,22 +163,29 @@ def _scores(net: Any, steps: list[Any], X: Any, y: Any) -> str:
     found = net.scores(rows, y) if hasattr(net, "scores") else {"y": net.score(rows, y)}
     n_rows = len(next(iter(y.values()))) if isinstance(y, Mapping) else len(y)
     text = f"On {n_rows:,} rows: R2 of numbers, D2 of counts and quantiles, accuracy of classes."
-    rows = [[f"`{name}`", f"{score:.4f}"] for name, score in found.items()]
+    rows = [[_code(name), f"{score:.4f}"] for name, score in found.items()]
     return f"{text}\n\n{_table(['output', 'score'], rows)}"
 
 
 def _losses(net: Any) -> str:
-    if not net.history_:
+    """Return the losses of the epoch whose weights are kept, of members their means."""
+    members = getattr(net, "members_", [net])
+    kept = [one.history_[one.best_epoch_ - 1] for one in members if one.history_]
+    if not kept:
         return ""
-    last = net.history_[-1]
+    varies = net.weighting is not None or bool(_recipe(net, "schedules", {}))
     rows = []
     for name in [*net.output_names_, None]:
         key = "loss" if name is None else f"{name}_loss"
-        values = [last.get(key), last.get(f"val_{key}")]
-        shown = ["" if value is None else f"{value:.4g}" for value in values]
-        rows.append(["in all" if name is None else f"`{name}`", *shown])
-    text = "A loss of 1 is that of the best constant." if net.normalize_losses else ""
-    return f"{text}\n\n{_table(['output', 'training', 'validation'], rows)}".strip()
+        columns = [key, f"val_{key}", f"{name}_weight" if varies else ""]
+        found = [[row[column] for row in kept if column in row] for column in columns]
+        shown = [f"{np.mean(values):.4g}" if values else "" for values in found]
+        rows.append(["in all" if name is None else _code(name), *shown])
+    text = "Of the epoch whose weights are kept."
+    if len(kept) > 1:
+        text = "Means over the members, each of the epoch whose weights are kept."
+    text += " A loss of 1 is that of the best constant." if net.normalize_losses else ""
+    return f"{text}\n\n{_table(['output', 'training', 'validation', 'weight'], rows)}"
 
 
 def _network(net: Any) -> str:
@@ -178,10 +196,10 @@ def _network(net: Any) -> str:
     text += f", in each of {n_members} members." if n_members > 1 else "."
     rows = [
         [
-            f"`{stage.name}`",
+            _code(stage.name),
             stage.kind,
-            f"`{stage.part}`",
-            ", ".join(f"`{one}`" for one in stage.takes),
+            _code(stage.part),
+            ", ".join(map(_code, stage.takes)),
             "" if stage.shape is None else " x ".join(map(str, stage.shape)) or "1",
             f"{stage.n_parameters:,}",
         ]
@@ -198,7 +216,7 @@ def _data(fitted: Any, net: Any, steps: list[Any]) -> str:
         for name, one in spec.items():
             kind = "integers" if one.is_integer else "numbers"
             shape = " x ".join(map(str, one.shape)) or "1"
-            lines.append(f"- input `{name}`: {kind}, {shape} in a row")
+            lines.append(f"- input {_code(name)}: {kind}, {shape} in a row")
     else:
         outer = fitted if hasattr(fitted, "n_features_in_") else net
         names = getattr(outer, "feature_names_in_", None)
@@ -214,13 +232,13 @@ def _training(net: Any) -> str:
         facts.append(("rows, each learned once", f"{net.n_rows_seen_:,}"))
         for name, weights in net.expert_weights_.items():
             pairs = zip(net.expert_names_, np.ravel(weights), strict=True)
-            text = ", ".join(f"{expert} {weight:.3f}" for expert, weight in pairs)
-            facts.append((f"weights of the experts of `{name}`", text))
+            text = ", ".join(f"{_plain(expert)} {weight:.3f}" for expert, weight in pairs)
+            facts.append((f"weights of the experts of {_code(name)}", text))
     else:
         first = net.members_[0] if hasattr(net, "members_") else net
         n_rows = max((n for _, n in first._totals.values()), default=0)
+        facts += [("rows that the losses are means over", f"{n_rows:,}")] if n_rows else []
         facts += [
-            ("rows that the losses are means over", f"{n_rows:,}"),
             ("epochs", net.n_iter_),
             ("epoch whose weights are kept", net.best_epoch_),
             ("type of numbers", _recipe(net, "dtype", "")),
@@ -261,12 +279,14 @@ def _versions() -> str:
 
 
 def _use(net: Any, *, alone: bool) -> str:
-    """Return how to load and predict; a Pipeline or a stream's estimator has no file of its own."""
-    proba = any(isinstance(head, ClassHead) for head in net.heads_.values())
-    is_ours = alone and isinstance(net, BaseMultiOutputNet)
-    module, file = ("mtlearn.persistence", "model.mtl") if is_ours else ("joblib", "model.joblib")
+    """Return how to load and predict; a Pipeline or a search has no file of its own."""
+    proba = hasattr(net, "predict_proba") and any(
+        isinstance(head, ClassHead) for head in net.heads_.values()
+    )
+    module, file = "mtlearn.persistence", "model.safetensors"
     made = "`mtlearn.persistence.save(model, path)`"
-    if not is_ours:
+    if not alone:
+        module, file = "joblib", "model.joblib"
         made = "`joblib.dump(model, path)`, of a source that you trust and with the versions above,"
     lines = [f"from {module} import load", "", f'model = load("{file}")', "model.predict(X)"]
     if proba:
@@ -281,10 +301,24 @@ def _recipe(net: Any, name: str, default: Any) -> Any:
 
 def _listed(names: Iterable[Any]) -> str:
     """Return names as text: `a`, `b` and `c`."""
-    texts = [f"`{name}`" for name in names]
+    texts = [_code(name) for name in names]
     if len(texts) > MOST * 4:
         texts = [*texts[: MOST * 4], f"{len(texts) - MOST * 4} more"]
     return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]
+
+
+def _code(text: Any) -> str:
+    """Return a text as a span of code in one line, whatever is in it."""
+    text = str(text).replace("\n", "\\n").replace("\r", "\\r")
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _plain(text: Any) -> str:
+    """Return a text in one line, in which nothing is Markdown."""
+    text = str(text).replace("\\", r"\\").replace("\n", r"\\n").replace("\r", r"\\r")
+    return re.sub(r"([`*\[\]<>&~$]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def _number(value: Any) -> str:

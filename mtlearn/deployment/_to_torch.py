@@ -46,7 +46,7 @@ def to_torch(fitted: Any, outputs: Collection[str] | None = None) -> DeployedNet
     torch.nn.Module
         The module, on the CPU, in evaluation mode and without gradients. Its ``output_names`` are
         the names of what it returns; ``classes`` holds an array of the classes of each output that
-        has some.
+        has some; ``inputs`` names those of several inputs that it reads.
 
     Raises
     ------
@@ -68,7 +68,10 @@ def to_torch(fitted: Any, outputs: Collection[str] | None = None) -> DeployedNet
 
     No part decides by the values of a batch what to compute, so that ``torch.export`` and
     ``torch.jit.trace`` find the whole of it, with a module of a user's own as far as that does so.
-    A file of ``torch.export.save`` is loaded without mtlearn.
+    A file of ``torch.export.save`` is loaded without mtlearn. ``torch.jit.script`` cannot read it.
+
+    The module moves with ``to`` to another device or floating point type; X is converted to that
+    type. ``state_dict`` holds scales and thresholds beside the weights.
 
     Examples
     --------

@@ -34,10 +34,6 @@ FUNCTIONS: dict[Any, Callable[[Tensor], Tensor]] = {
 
 def forward_of(transformer: Any) -> nn.Module | None:
     """Return a module that does what a fitted transformer does; None where none is known."""
-    if isinstance(transformer, Pipeline):
-        return _chained([forward_of(step) for _, step in transformer.steps])
-    if transformer is None or isinstance(transformer, str):  # "passthrough"
-        return nn.Identity()
     kind = type(transformer)
     if kind is FunctionTransformer:
         return _function(transformer.func, transformer.kw_args)
@@ -55,7 +51,7 @@ def inverse_of(transformer: Any) -> nn.Module | None:
     """Return a module that undoes a fitted transformer; None where none is known."""
     if isinstance(transformer, Pipeline):
         return _chained([inverse_of(step) for _, step in reversed(transformer.steps)])
-    if transformer is None or isinstance(transformer, str):
+    if transformer is None or isinstance(transformer, str):  # "passthrough"
         return nn.Identity()
     if type(transformer) is FunctionTransformer:
         return _function(transformer.inverse_func, transformer.inv_kw_args)

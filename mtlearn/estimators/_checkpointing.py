@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._typing import Array, ArrayLike
 from mtlearn._validation import naming
+from mtlearn._version import VERSION
 from mtlearn.inputs import Inputs
 
 __all__ = ["begin_checkpoint"]
@@ -77,7 +78,7 @@ def _identity(
     params: Mapping[str, Any], rows: Rows, held: Rows | None, groups: ArrayLike | None
 ) -> dict[str, str]:
     """Return digests of the data, and parameters and versions as texts, by name."""
-    found = {"mtlearn": version("scikit-mtlearn"), "torch": torch.__version__}
+    found = {"mtlearn": VERSION, "torch": torch.__version__}
     for ending, some in (("", rows), ("_val", held)):
         if some is None:
             continue
@@ -103,8 +104,9 @@ def _digests(name: str, X: Array | Inputs) -> dict[str, str]:
 def _digest(values: Array) -> str:
     """Return the digest of an array; of a large one a piece of rows at a time."""
     digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
-    for start in range(0, len(values), ROWS_AT_ONCE):
-        piece = values[start : start + ROWS_AT_ONCE]
+    rows = np.atleast_1d(values)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        piece = rows[start : start + ROWS_AT_ONCE]
         if piece.dtype.kind == "O":
             digest.update(repr(piece.tolist()).encode())
         else:
@@ -128,4 +130,9 @@ def _as_text(value: Any) -> str:
         return f"{{{', '.join(f'{key!r}: {_as_text(value[key])}' for key in value)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_as_text, value))}]"
+    if isinstance(value, partial):
+        return f"partial({_as_text([value.func, value.args, value.keywords])})"
+    if type(value).__repr__ is object.__repr__:  # which has an address in it
+        state = _as_text(getattr(value, "__dict__", {}))
+        return f"{type(value).__module__}.{type(value).__qualname__}({state})"
     return repr(value)

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -14,6 +15,7 @@ from mtlearn._sklearn import Interval, StrOptions, fit_context, validate_paramet
 from mtlearn._torch_state import training_settings
 from mtlearn._typing import Floats, LossWeights, SampleWeight
 from mtlearn._validation import check_known, naming
+from mtlearn._version import take_version, with_version
 from mtlearn.estimators._online_predictions import OnlinePredictions
 from mtlearn.estimators._outputs import (
     ARRAY_NAME,
@@ -79,9 +81,10 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         of the mean. It takes time of the third power of their number; "auto" does so up to 250.
     expert_weighting : MultiplicativeWeights, default=None
         How the weights of the experts follow their losses; None for ``MultiplicativeWeights()``.
-    expert_losses : {"mean", "weighted"}, default="mean"
-        Whether the trunk learns from the mean of the experts' losses, or from their sum by the
-        experts' weights, as Sahoo et al. have it.
+    expert_losses : {"both", "mean", "weighted"}, default="both"
+        Whether the trunk learns from the mean of the experts' losses, from their sum by the
+        experts' weights, as Sahoo et al. have it, or from half of each: then a deep network learns
+        about as fast as a shallow one, for the best layer has the most to say, and no layer waits.
     second_order : bool, default=True
         Whether heads make second-order steps, which need no learning rate; False for those of
         `optimizer`.
@@ -180,7 +183,7 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         "scale": ["boolean"],
         "impute": ["boolean", StrOptions({"auto"})],
         "expert_weighting": [MultiplicativeWeights, None],
-        "expert_losses": [StrOptions({"mean", "weighted"})],
+        "expert_losses": [StrOptions({"both", "mean", "weighted"})],
         "second_order": ["boolean"],
         "forgetting": [Interval(Real, 0, 1, closed="right")],
         "balanced": ["boolean"],
@@ -204,7 +207,7 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         scale: bool = True,
         impute: bool | str = "auto",
         expert_weighting: MultiplicativeWeights | None = None,
-        expert_losses: str = "mean",
+        expert_losses: str = "both",
         second_order: bool = True,
         forgetting: float = 1.0,
         balanced: bool = False,
@@ -336,7 +339,7 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         for name, output in network.outputs.items():
             with naming(f"{self._owner}: output {name!r}"):
                 output.labels.check(labels[name], weights[name])
-        with naming(self._owner):
+        with torch.inference_mode(False), naming(self._owner):
             network.widen(names)
         self.__dict__.update(started or {})
         self._keep_names(X, names)
@@ -345,8 +348,12 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
             rows = rows[kept]
             labels = {name: values[kept] for name, values in labels.items()}
             weights = {name: values[kept] for name, values in weights.items()}
-        with training_settings(self.n_threads, network.recipe.seed), naming(self._owner):
-            network.learn_in_steps(rows, labels, weights, self.batch_size)
+        recipe = network.recipe
+        with (
+            training_settings(recipe.n_threads, recipe.seed + network.n_steps),
+            naming(self._owner),
+        ):
+            network.learn_in_steps(rows, labels, weights, recipe.batch_size)
         return self
 
     def predict(self, X: Any, outputs: Collection[str] | None = None) -> Any:
@@ -479,6 +486,13 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
         """The number of rows learned."""
         check_is_fitted(self)
         return next(iter(self.network_.outputs.values())).labels.n_rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_version(dict(super().__getstate__()))  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        take_version(state, type(self).__name__)
+        super().__setstate__(state)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

@@ -78,6 +78,10 @@ class OnlinePredictions(NamedOutputs):
             raise TypeError(f"{self._owner}: `outputs` must be a list of names. Got {names!r}.")
         names = list(heads) if names is None else list(names)
         check_known(names, heads, subject=f"{self._owner}: `outputs`")
+        if not names:
+            raise ValueError(
+                f"{self._owner}: `outputs` must name an output. Got none of {list(heads)}."
+            )
         return {name: heads[name] for name in names}
 
     def _mixed(self, X: Any, heads: Mapping[str, Head]) -> dict[str, tuple[Array, Any]]:

@@ -1,6 +1,5 @@
 """The state of a fitted estimator: set by a run, continued by the next, pickled as numpy arrays."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,8 +16,7 @@ from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._resume import load_training_state, training_state
 from mtlearn._engine._train import Trained, undone_on_failure
 from mtlearn._typing import Array, Spec
-from mtlearn._version import VERSION
-from mtlearn.exceptions import VersionWarning
+from mtlearn._version import take_version, with_version
 from mtlearn.heads import Head
 from mtlearn.trunks import Trunk
 
@@ -72,20 +70,11 @@ class FittedState(BaseEstimator):
                 name: tensor.detach().cpu().numpy() for name, tensor in all_tensors(module).items()
             }
             state["history_"], state["_absent"] = _to_columns(self.history_)
-        state["_mtlearn_version"] = VERSION
-        return state
+        return with_version(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         weights, absent = state.pop("_weights", None), state.pop("_absent", {})
-        version = state.pop("_mtlearn_version", "older than 0.1")
-        if version != VERSION:
-            warnings.warn(
-                f"{type(self).__name__}: the pickle was written by mtlearn {version}, and this is "
-                f"{VERSION}. It may fail or predict something else; fit anew, or use "
-                f"mtlearn.persistence.save, whose files later versions load.",
-                VersionWarning,
-                stacklevel=2,
-            )
+        take_version(state, type(self).__name__)
         super().__setstate__(state)
         if weights is not None:
             self._recipe = self._recipe.on_this_machine()

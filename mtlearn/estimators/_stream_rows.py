@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mtlearn._arrays import column_names, series_to_numpy
+from mtlearn._arrays import column_names, missing_mask, series_to_numpy
 from mtlearn._typing import Array, Floats
 from mtlearn.estimators._inputs import refuse_dates
 
@@ -74,17 +74,24 @@ def rows_by_name(X: Any, known: Sequence[str], owner: str) -> tuple[Floats, list
 
 
 def _as_floats(column: Any, name: str, owner: str) -> Floats:
-    """Return a column's numbers, NaN for None."""
-    values: Array = np.asarray(series_to_numpy(column) if hasattr(column, "to_numpy") else column)
-    try:
-        if values.dtype.kind in "cmMUS":
-            raise TypeError
-        found = values.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    """Return a column's numbers, NaN for what is missing."""
+    if hasattr(column, "to_numpy"):
+        values: Array = np.asarray(series_to_numpy(column))
+    elif set(map(type, column)) == {float}:  # what most streams have
+        values = np.array(column)
+    else:
+        values = np.array([*column, None], dtype=object)[:-1]  # lists among them stay such
+    if values.dtype.kind == "O":
+        values = np.where(missing_mask(values), np.nan, values)
+        others = [value for value in values if not _is_number(value)]
+    else:
+        others = values[:1] if values.dtype.kind in "cmMUS" else []
+    if len(others):
         raise TypeError(
-            f"{owner}: the feature {name!r} of `X` must hold numbers. Got {values[0]!r}; make "
+            f"{owner}: the feature {name!r} of `X` must hold numbers. Got {others[0]!r}; make "
             f"numbers of it first."
-        ) from error
+        )
+    found = values.astype(np.float64)
     n_infinite = int(np.isinf(found).sum())
     if n_infinite:
         raise ValueError(
@@ -92,3 +99,12 @@ def _as_floats(column: Any, name: str, owner: str) -> Floats:
             f"contains infinity in {n_infinite} values of {name!r}."
         )
     return found
+
+
+def _is_number(value: Any) -> bool:
+    """Tell what makes a finite number or an infinite one, but a text."""
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return not isinstance(value, str | bytes)

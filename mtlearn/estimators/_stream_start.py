@@ -21,6 +21,7 @@ from mtlearn.weighting import MultiplicativeWeights
 __all__ = ["start_stream"]
 
 MOST_IMPUTED = 250
+SHARES_BY_WEIGHT = {"mean": 0.0, "both": 0.5, "weighted": 1.0}
 FIRST_SQUARES = {"initial_accumulator_value": 0.1}
 
 
@@ -95,11 +96,13 @@ def _make_recipe(net: Any, loss_weights: Mapping[str, float]) -> OnlineRecipe:
         optimizer_params=params,
         learning_rate=float(net.learning_rate),
         second_order=bool(net.second_order),
-        weighs_losses=net.expert_losses == "weighted",
+        share_by_weight=SHARES_BY_WEIGHT[net.expert_losses],
         scale=bool(net.scale),
         most_imputed=MOST_IMPUTED if net.impute == "auto" else 1e9 * bool(net.impute),
         forgetting=float(net.forgetting),
         seed=root_seed(net.random_state),
+        batch_size=int(net.batch_size),
+        n_threads=net.n_threads,
     )
 
 

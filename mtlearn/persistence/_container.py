@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ from safetensors.numpy import save
 from mtlearn._typing import Array
 from mtlearn.exceptions import ModelFileError
 
-__all__ = ["DTYPES", "HEADER_LIMIT", "TEXT_LIMIT", "pack", "parse", "unpack"]
+__all__ = ["DTYPES", "HEADER_LIMIT", "TEXT_LIMIT", "as_text", "pack", "parse", "unpack"]
 
 # How long a header is at most, how deeply it is nested, and how large its arrays of texts are.
 HEADER_LIMIT, DEPTH_LIMIT, TEXT_LIMIT = 2**24, 64, 2**26
@@ -113,6 +114,11 @@ def unpack(data: bytes) -> tuple[str, dict[str, Array]]:
     return header["__metadata__"]["mtlearn"][64:], tensors
 
 
+def as_text(value: Any) -> str:
+    """Return a value as JSON, in the one way of writing that a file may have."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
 def parse(text: str) -> Any:
     """Return what a text in JSON says; finite numbers only, and no key twice."""
     _check_depth(text)
@@ -138,21 +144,19 @@ def _check_header(header: Any) -> None:
 
 def _check_depth(text: str) -> None:
     """Raise for brackets inside more brackets than `save` writes."""
-    depth = 0
-    in_string = False
+    outside, in_string = [], False
     for piece in text.split('"'):
         if in_string:
             backslashes = len(piece) - len(piece.rstrip("\\"))
             in_string = backslashes % 2 == 1  # the quote was escaped, and belongs to the string
-            continue
-        in_string = True
-        for letter in piece:
-            if letter in "[{":
-                depth += 1
-                if depth > DEPTH_LIMIT:
-                    _refuse(f"its header is nested more than {DEPTH_LIMIT} times")
-            elif letter in "]}":
-                depth -= 1
+        else:
+            outside.append(piece)
+            in_string = True
+    brackets = re.sub(r"[^][{}]+", "", "".join(outside)).replace("{", "[").replace("}", "]")
+    for _ in range(DEPTH_LIMIT):
+        brackets = brackets.replace("[]", "")
+    if brackets:
+        _refuse(f"its header is nested more than {DEPTH_LIMIT} times, or has no end")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

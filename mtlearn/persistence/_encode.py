@@ -14,9 +14,10 @@ from mtlearn._typing import Array, InputSpec
 from mtlearn.estimators import OnlineMultiOutputNet
 from mtlearn.estimators._member_fold import MemberFold
 from mtlearn.estimators._state import FittedState
-from mtlearn.persistence._build import dropout_seeds, run_on_zeros
+from mtlearn.persistence._build import dropout_seeds
 from mtlearn.persistence._container import DTYPES, TEXT_LIMIT
-from mtlearn.persistence._given import describe, has_infinite, name_of, probe_head
+from mtlearn.persistence._given import describe, has_infinite, name_of
+from mtlearn.persistence._probes import probe_head, run_on_zeros
 from mtlearn.persistence._registry import can_be_named
 from mtlearn.weighting import Weigher
 
@@ -151,6 +152,7 @@ class Encoder:
         params = {name: state.pop(name) for name in net.get_params(deep=False)}
         self._wraps_trunk = not isinstance(params["trunk"], Part)
         weights = state.pop("_weights", None)
+        history = state.pop("history_") if weights is not None else {}
         found: dict[str, Any] = {
             "$net": self._named("net", type(net), path),
             "params": self._values(params, path),
@@ -159,6 +161,10 @@ class Encoder:
         if requests:
             found["requests"] = requests
         if weights is not None:
+            found["state"]["history_"] = {
+                name: self._array(column, (*path, "history_", name), finite=False)
+                for name, column in history.items()
+            }
             found["weights"] = {
                 name: self._array(values, (*path, "weights", name))["$array"]
                 for name, values in weights.items()
@@ -215,13 +221,16 @@ class Encoder:
                 f"anew."
             )
 
-    def _array(self, values: Array, path: tuple[str, ...]) -> dict[str, Any]:
+    def _array(
+        self, values: Array, path: tuple[str, ...], *, finite: bool = True
+    ) -> dict[str, Any]:
         kind = values.dtype.kind
         if kind in "US":
             return self._texts(values)
         if kind == "O":
-            objects = [self.encode(value, path) for value in values.ravel()]
-            return {"$objects": objects, "shape": list(values.shape)}
+            return self._objects(values, path)
+        if kind not in "biufmM":
+            raise _refused(path, f"an array of {values.dtype}")
         found: dict[str, Any] = {}
         if kind in "mM":
             found["dtype"] = values.dtype.name
@@ -229,17 +238,22 @@ class Encoder:
         values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).reshape(
             values.shape
         )
-        if kind == "f" and "history_" not in path and not np.isfinite(values).all():
+        if kind == "f" and finite and not np.isfinite(values).all():
             raise ValueError(f"{'.'.join(path)} holds numbers that are not finite.")
         if values.dtype not in _NUMBERS:
-            raise ValueError(
-                f"{name_of(path)} is an array of {values.dtype}, which model files cannot hold."
-            )
+            raise _refused(path, f"an array of {values.dtype}")
         name = unique = re.sub(r"[^ -~]", "?", ".".join(path))
         while unique in self.tensors or unique == "__metadata__":
             unique = f"{name}~{len(self.tensors)}"
         self.tensors[unique] = values
         return {"$array": unique, **found}
+
+    def _objects(self, values: Array, path: tuple[str, ...]) -> dict[str, Any]:
+        objects = [(value, self._plain(value, path)) for value in values.ravel()]
+        for value, plain in objects:
+            if plain is None and value is not None:
+                raise _refused(path, f"an array with a {type(value).__name__} in it")
+        return {"$objects": [plain for _, plain in objects], "shape": list(values.shape)}
 
     def _texts(self, values: Array) -> dict[str, Any]:
         self._text_left -= values.nbytes
@@ -262,6 +276,13 @@ class Encoder:
             value.bit_generator, np.random.PCG64
         )
         return {"$generator": self._values(value.bit_generator.state, path)} if is_default else None
+
+
+def _refused(path: tuple[str, ...], what: str) -> ValueError:
+    return ValueError(
+        f"{name_of(path)} is {what}, which model files cannot hold. Use numbers or texts, such as "
+        f"those of `.astype(str)`, or pickle the estimator."
+    )
 
 
 def _requests(metadata: Any) -> dict[str, dict[str, Any]]:

@@ -4,13 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from mtlearn._typing import Array
-from mtlearn.heads import Head
-
-__all__ = ["describe", "has_infinite", "name_of", "probe_head"]
+__all__ = ["describe", "has_infinite", "name_of"]
 
 # Attributes of a fitted estimator that hold what a parameter does, and the parameter's name.
 _OF_PARAMETERS = {
@@ -47,14 +43,6 @@ def describe(value: Any) -> str:
     else:
         text = f"{type(value).__qualname__}: {value!r}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)[:_LONGEST]
-
-
-def probe_head(head: Head) -> Array:
-    """Return what a head makes of five raw outputs, which shows what its transformer does."""
-    steps = np.linspace(-1.0, 1.0, 5).reshape(5, *[1] * len(head.raw_shape_))
-    with np.errstate(all="ignore"):
-        found = head.decode(steps * np.ones((5, *head.raw_shape_)))
-    return np.nan_to_num(found) if found.dtype.kind == "f" else found
 
 
 def has_infinite(encoded: Any) -> bool:

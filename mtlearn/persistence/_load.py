@@ -6,26 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mtlearn._plain_files import BROKEN
 from mtlearn._version import VERSION
 from mtlearn.exceptions import ModelFileError
-from mtlearn.persistence._container import parse, unpack
+from mtlearn.persistence._container import as_text, parse, unpack
 from mtlearn.persistence._decode import Decoder
 from mtlearn.persistence._format import check_format, writer
 from mtlearn.persistence._registry import NETS
 
 __all__ = ["load"]
 
-# What broken content can raise before it is recognised as such.
-_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_FIELDS = {"format", "needs", "versions", "class", "given", "estimator"}
 
 
 def load(
@@ -95,27 +86,41 @@ def load(
         del data
         header = parse(text)
         check_format(header)
+        if set(header) != _FIELDS or as_text(header) != text:
+            raise ModelFileError("its header is not written as `save` writes it")
         decoder = Decoder(tensors, _needed(header), objects or {})
         net = decoder.decode(header["estimator"])
         if not isinstance(net, tuple(NETS.values())):
             raise ModelFileError("it holds no estimator")
+        if header["class"] != type(net).__name__:
+            raise ModelFileError(f"it holds a {type(net).__name__}, and names another class")
         if tensors:
             raise ModelFileError(f"it holds tensors that nothing needs: {sorted(tensors)[:5]}")
-    except _ERRORS as error:
+    except (*BROKEN, MemoryError) as error:
         raise ModelFileError(_message(path, header, error)) from error
     return net
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
+    _check_status(path, path.stat(), max_bytes)
+    with open(path, "rb", opener=_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        _check_status(path, status, max_bytes)  # another file may have taken its place
+        return file.read(status.st_size)
+
+
+def _check_status(path: Path, status: os.stat_result, max_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise ModelFileError(f"{path}: it is not a regular file.")
     if status.st_size > max_bytes:
         raise ModelFileError(
             f"{path}: it has {status.st_size:,} bytes, more than `max_bytes`, {max_bytes:,}."
         )
-    with path.open("rb") as file:
-        return file.read(status.st_size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe would wait for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _needed(header: dict[str, Any]) -> dict[str, str]:
@@ -126,7 +131,11 @@ def _needed(header: dict[str, Any]) -> dict[str, str]:
 
 
 def _message(path: Path, header: Any, error: BaseException) -> str:
-    text = str(error) if isinstance(error, ModelFileError) else f"{type(error).__name__}: {error}"
+    text = str(error)
+    if isinstance(error, MemoryError):
+        text = "there is not enough memory for it"
+    elif not isinstance(error, ModelFileError):
+        text = f"its content is not what `save` writes ({type(error).__name__}: {text[:1000]})"
     text = f"{path}: {text.rstrip('.')[:2000]}."
     found = writer(header) if isinstance(header, dict) else VERSION
     if header and found != VERSION:

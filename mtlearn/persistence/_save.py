@@ -1,6 +1,5 @@
 """Saving a fitted estimator."""
 
-import json
 import os
 import platform
 from pathlib import Path
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mtlearn._atomic import write_atomically
 from mtlearn._version import VERSION
-from mtlearn.persistence._container import pack
+from mtlearn.persistence._container import as_text, pack
 from mtlearn.persistence._encode import Encoder
 from mtlearn.persistence._format import FORMAT, NEEDS
 from mtlearn.persistence._registry import NETS
@@ -45,7 +44,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     ValueError
         If something in the estimator cannot be saved.
     OSError
-        If the file cannot be written; an old one stays as it is.
+        If the file cannot be written; an old one stays as it is. Only if the system fails at the
+        very last step, which makes sure that the new name outlasts a loss of power, is the new one
+        in its place; the message says so.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -95,5 +96,4 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "given": encoder.given,
         "estimator": content,
     }
-    text = json.dumps(header, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    write_atomically(Path(path), pack(text, encoder.tensors))
+    write_atomically(Path(path), pack(as_text(header), encoder.tensors))

@@ -25,7 +25,7 @@ class MultiplicativeWeights(Weighting):
 
     Parameters
     ----------
-    rate : float, default=0.5
+    rate : float, default=0.2
         The learning rate :math:`\eta`; :math:`-\log \beta` in the terms of the papers.
     floor : float, default=0.001
         The least weight s, as a share of the mean weight, in [0, 1].
@@ -71,7 +71,7 @@ class MultiplicativeWeights(Weighting):
 
     def __init__(
         self,
-        rate: float = 0.5,
+        rate: float = 0.2,
         *,
         floor: float = 0.001,
         clip: float = 5.0,
@@ -139,7 +139,7 @@ class MultiplicativeWeigher(Weigher):
 
     def _learn_some(self, losses: Floats, there: Mask) -> None:
         """Let some weights fall, within what they have together."""
-        if not there.any():
+        if not self.weights[there].any():  # nobody is there, or weights that fell to 0
             return
         before = self.weights[there]
         weights = self.weights.copy()
@@ -150,7 +150,7 @@ class MultiplicativeWeigher(Weigher):
 
     def _fallen(self, weights: Floats, losses: Floats) -> Floats:
         """Return weights after losses: their sum is 1 before and after."""
-        shrunk = weights * np.exp(-self.rate * (losses - losses.min()))
+        shrunk = weights * np.exp(-self.rate * (losses - losses[weights > 0].min()).clip(0.0))
         shrunk = np.maximum(shrunk / shrunk.sum(), self.floor / len(weights))
         return shrunk / shrunk.sum()
 

@@ -19,6 +19,7 @@ from mtlearn.deployment import model_card
 from mtlearn.ensemble import Blend
 from mtlearn.heads import Classification, Gaussian, Regression
 from mtlearn.trunks import MLP, Embedding, Graph, Pool
+from mtlearn.weighting import Uncertainty
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -72,13 +73,34 @@ def test_the_scores_are_those_of_the_rows_that_are_given():
     assert "## Scores" not in model_card(fitted)
 
 
-def test_the_losses_are_those_of_the_last_epoch():
-    fitted = net(early_stopping=True).fit(X, Y)
-    losses = table(section(model_card(fitted), "Losses of the last epoch"))
-    last = fitted.history_[-1]
-    assert losses["price"]["training"] == f"{last['price_loss']:.4g}"
-    assert losses["kind"]["validation"] == f"{last['val_kind_loss']:.4g}"
-    assert losses["in all"]["validation"] == f"{last['val_loss']:.4g}"
+def test_the_losses_are_those_of_the_epoch_whose_weights_are_kept():
+    noise = np.random.default_rng(1).normal(size=N)
+    fitted = net(early_stopping=True, max_epochs=40, learning_rate=0.05)
+    fitted = fitted.fit(X, {"price": noise, "kind": Y["kind"]})
+    assert fitted.best_epoch_ < fitted.n_iter_
+    losses = table(section(model_card(fitted), "Losses"))
+    kept = fitted.history_[fitted.best_epoch_ - 1]
+    assert losses["price"]["training"] == f"{kept['price_loss']:.4g}"
+    assert losses["kind"]["validation"] == f"{kept['val_kind_loss']:.4g}"
+    assert losses["in all"]["validation"] == f"{kept['val_loss']:.4g}"
+
+
+def test_the_losses_of_members_are_means_each_of_the_epoch_that_it_keeps():
+    noise = np.random.default_rng(1).normal(size=N)
+    fitted = net(early_stopping=True, max_epochs=40, learning_rate=0.05, n_members=3)
+    fitted = fitted.fit(X, {"price": noise})
+    kept = [one.history_[one.best_epoch_ - 1]["val_price_loss"] for one in fitted.members_]
+    losses = table(section(model_card(fitted), "Losses"))
+    assert losses["price"]["validation"] == f"{np.mean(kept):.4g}"
+
+
+def test_weights_that_a_strategy_chooses_are_beside_the_losses():
+    fitted = net(weighting=Uncertainty(), learning_rate=0.1).fit(X, Y)
+    losses = table(section(model_card(fitted), "Losses"))
+    for name in Y:
+        assert losses[name]["weight"] == f"{fitted.history_[-1][f'{name}_weight']:.4g}"
+    assert losses["price"]["weight"] != losses["kind"]["weight"]
+    assert "weight" not in table(section(model_card(net().fit(X, Y)), "Losses"))["price"]
 
 
 def test_the_network_is_that_of_the_summary():
@@ -138,6 +160,15 @@ def test_the_page_says_how_to_use_the_model():
     assert "predict_proba" not in section(model_card(net().fit(X, numbers)), "Use")
     pipeline = make_pipeline(StandardScaler(), net()).fit(X, Y)
     assert "from joblib import load" in section(model_card(pipeline), "Use")
+    stream = OnlineMultiOutputNet(random_state=0).fit(X, Y)
+    assert "from mtlearn.persistence import load" in section(model_card(stream), "Use")
+
+
+def test_a_regressor_predicts_no_classes_of_what_it_learned_beside():
+    fitted = MultiOutputNetRegressor(max_epochs=2, random_state=0)
+    page = model_card(fitted.fit(X, Y["price"], aux={"kind": Y["kind"]}))
+    assert "It predicts `y`. It learned `kind` beside." in page
+    assert "predict_proba" not in section(page, "Use")
 
 
 def test_it_is_written_to_a_file(tmp_path):
@@ -166,6 +197,19 @@ def test_a_cell_with_a_bar_stays_one_cell():
     heads = {"kind": Classification(classes=["a|b", "c"]), "price": Gaussian()}
     fitted = net(heads=heads).fit(X, {"kind": np.where(X[:, 0] > 0, "a|b", "c"), "price": X[:, 0]})
     assert r"2 classes: a\|b, c |" in section(model_card(fitted), "Outputs")
+
+
+def test_names_and_classes_are_shown_as_they_are_whatever_is_in_them():
+    labels = np.where(X[:, 0] > 0, "two\nlines", "*b* _u_ a_b <i> `q` [l](u)")
+    y = {"it`s": X[:, 0], "two\nlines": X[:, 1], "*bold*": labels}
+    frame = pd.DataFrame(X, columns=["a\nb", "c|d", "`e`"])
+    page = model_card(net().fit(frame, y), title="Two\nlines")
+    assert page.startswith("# Two lines\n\n")
+    assert r"It predicts `` it`s ``, `two\nlines` and `*bold*`." in page
+    outputs = section(page, "Outputs")
+    assert [line.count("|") for line in outputs.strip().splitlines()] == [5] * 5
+    assert r"2 classes: \*b\* \_u\_ a_b \<i\> \`q\` \[l\](u), two\\nlines |" in outputs
+    assert r"3 features: `a\nb`, `c|d` and `` `e` ``" in section(page, "Data")
 
 
 def test_what_has_no_page_is_an_error():

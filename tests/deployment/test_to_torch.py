@@ -1,5 +1,6 @@
 import functools
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from torch import nn
 
 from mtlearn import (
     MultiOutputNet,
@@ -28,86 +28,32 @@ from mtlearn import (
 )
 from mtlearn.deployment import to_torch
 from mtlearn.ensemble import Blend
-from mtlearn.heads import (
-    Classification,
-    Count,
-    Gaussian,
-    MultiLabel,
-    Ordinal,
-    PairOrder,
-    Quantile,
-    Regression,
-)
+from mtlearn.heads import ClassHead, Classification, Count, Gaussian, Regression
 from mtlearn.preprocessing import SmoothClip
-from mtlearn.trunks import (
-    MLP,
-    PLE,
-    AuxDrop,
-    AuxNet,
-    CategoryEmbedding,
-    Convolution,
-    Embedding,
-    Graph,
-    Hedge,
-    Inception,
-    LinearSkip,
-    MMoE,
-    Periodic,
-    Pool,
-    Recurrent,
-    Residual,
-    Transformer,
+from mtlearn.trunks import MLP, AuxDrop, CategoryEmbedding, Embedding, Graph, Pool
+from tests.estimator_cases import (
+    CODES,
+    COUNTS,
+    GRADE,
+    HEADS,
+    IDS,
+    KIND,
+    PRICE,
+    TABLES,
+    TAGS,
+    TRANSFORMED,
+    TRUNKS,
+    Case,
+    N,
+    X,
+    Y,
 )
 
-N = 40
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(N, 4))
-PRICE = 1000 + 200 * X[:, 0] + RNG.normal(size=N)
-KIND = np.where(X[:, 1] > 0, "flat", "house")
-GRADE = np.digitize(X[:, 2], [-0.8, 0, 0.8])
-TAGS = (X[:, :3] > 0).astype(int)
-COUNTS = RNG.poisson(np.exp(X[:, 0]))
-Y = {"price": PRICE, "kind": KIND}
-SEQUENCES = RNG.normal(size=(N, 6, 3))
-for _row, _length in zip(SEQUENCES, RNG.integers(0, 7, N), strict=True):
-    _row[_length:] = 0
-SEQUENCES[1] = RNG.normal(size=(6, 3))
-IDS = RNG.integers(0, 9, size=(N, 6))
-IMAGES = RNG.normal(size=(N, 6, 6, 2))
-CODES = RNG.integers(0, 5, size=(N, 2))
-
 net = functools.partial(MultiOutputNet, MLP((8,)), max_epochs=3, random_state=0)
 unfitted = functools.partial(MultiOutputNet, max_epochs=3, random_state=0)
-
-SCALED_LOG = make_pipeline(FunctionTransformer(np.log, inverse_func=np.exp), MinMaxScaler((-1, 1)))
-LOG = FunctionTransformer(np.log, inverse_func=np.exp)
-HEADS = {
-    "Regression": (Regression(), PRICE),
-    "Regression of columns": (Regression(loss="huber"), X[:, :2] * [1, 1e6]),
-    "Regression of a constant column": (Regression(), np.column_stack([PRICE, np.ones(N)])),
-    "Regression of a log": (Regression(transformer=LOG), PRICE),
-    "Regression of a scaled log": (
-        Regression(transformer=make_pipeline(LOG, MinMaxScaler())),
-        PRICE,
-    ),
-    "Regression of a standardised target": (Regression(transformer=StandardScaler()), PRICE),
-    "Quantile": (Quantile(0.7), PRICE),
-    "Quantiles": (Quantile([0.9, 0.1, 0.5]), PRICE),
-    "Gaussian": (Gaussian(), PRICE),
-    "Count": (Count(), COUNTS),
-    "Counts": (Count(), np.column_stack([COUNTS, np.full(N, 3), 100 * COUNTS])),
-    "two classes": (Classification(), KIND),
-    "classes": (Classification(label_smoothing=0.1), GRADE),
-    "classes of floats": (Classification(), GRADE / 2),
-    "one class of three": (Classification(classes=[0, 1, 2]), np.ones(N, dtype=int)),
-    "one class": (Classification(), np.ones(N, dtype=int)),
-    "Ordinal": (Ordinal(), GRADE),
-    "Ordinal of two": (Ordinal(["house", "flat"]), KIND),
-    "MultiLabel": (MultiLabel(threshold=[0.4, 0.5, 0.6]), TAGS),
-    "MultiLabel of booleans": (MultiLabel(), TAGS.astype(bool)),
-    "MultiLabel of a constant": (MultiLabel(), np.column_stack([TAGS[:, 0], np.ones(N, int)])),
-    "PairOrder": (PairOrder(), X[:, 0] > X[:, 1]),
-}
+ALL_HEADS = {**HEADS, **TRANSFORMED}
+TRANSFORMED_HEADS = {"price": TRANSFORMED["Regression of a log"][0]}
 
 
 def tensors(rows):
@@ -139,123 +85,33 @@ def assert_predicts_the_same(module, fitted, rows=X, outputs=None, to_tensors=te
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("head", "labels"), HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize(("head", "labels"), ALL_HEADS.values(), ids=ALL_HEADS)
 def test_every_head_is_decoded_as_predict_does(head, labels, dtype):
     fitted = net({"y": head}, dtype=dtype).fit(X, {"y": labels})
     assert_predicts_the_same(to_torch(fitted), fitted)
 
 
-@pytest.mark.parametrize(("head", "labels"), HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize(("head", "labels"), ALL_HEADS.values(), ids=ALL_HEADS)
 def test_members_are_averaged_as_predict_does(head, labels):
     fitted = net({"y": head}, n_members=3).fit(X, {"y": labels})
     assert_predicts_the_same(to_torch(fitted), fitted)
 
 
 def test_raw_sums_are_mapped_back_too():
-    heads = {name: head for name, (head, _) in HEADS.items() if "log" not in name}
+    heads = {name: head for name, (head, _) in HEADS.items()}
     y = {name: HEADS[name][1] / (1000 if name == "Regression" else 1) for name in ("Count",)}
     y |= {"Gaussian": X[:, 0], "Quantiles": X[:, 1], "Regression": X[:, 2]}
     fitted = net({n: heads[n] for n in y}, normalize_losses=False).fit(X, y)
     assert_predicts_the_same(to_torch(fitted), fitted)
 
 
-def graph(*stages, **heads):
-    return unfitted(Graph(list(stages)), heads or None)
+DRAWS = Case(AuxDrop((8, 8, 4), n_units=10, drop_in_prediction=True))
 
 
-TRUNKS = {
-    "MLP": (unfitted(MLP((8, 4), dropout=0.2, normalization="batch")), X),
-    "MLP with heads inside": (unfitted(MLP((8, 4)), {"kind": Classification(at="hidden_1")}), X),
-    "heads at several layers": (
-        unfitted(MLP((8, 4)), {"kind": Classification(at=["hidden_1", "hidden_2"])}),
-        X,
-    ),
-    "Residual": (unfitted(Residual(MLP((4,)))), X),
-    "LinearSkip": (unfitted(LinearSkip(MLP((4,)))), X),
-    "MMoE": (unfitted(MMoE(MLP((4,)))), X),
-    "PLE": (unfitted(PLE(MLP((4,)), n_levels=2)), X),
-    "Periodic": (unfitted(Periodic(n_units=3)), X),
-    "Hedge": (unfitted(Hedge((5,))), X),
-    "AuxDrop": (unfitted(AuxDrop((8, 8, 4), n_units=10)), X),
-    "AuxDrop that draws": (unfitted(AuxDrop((8, 8, 4), n_units=10, drop_in_prediction=True)), X),
-    "AuxDrop without base": (unfitted(AuxDrop((8, 8, 4), n_units=40, n_base=0)), X),
-    "AuxNet": (unfitted(AuxNet(n_units=6, base_layers=2, end_layers=2)), X),
-    "a module": (unfitted(nn.Sequential(nn.Linear(4, 5), nn.ReLU()).double()), X),
-    "a callable": (unfitted(functools.partial(nn.Linear, out_features=3)), X),
-    "Recurrent": (graph(("read", Recurrent(5), "s")), {"s": SEQUENCES}),
-    "Recurrent of all steps": (
-        graph(("read", Recurrent(5, mask_zeros=False), "s")),
-        {"s": SEQUENCES},
-    ),
-    "Recurrent, deep, in both directions": (
-        graph(("read", Recurrent(5, "gru", n_layers=2, bidirectional=True), "s")),
-        {"s": SEQUENCES},
-    ),
-    "Recurrent to Recurrent": (
-        graph(
-            ("states", Recurrent(5, sequence=True, bidirectional=True), "s"),
-            ("read", Recurrent(4, bidirectional=True, mask_zeros=False), "states"),
-        ),
-        {"s": SEQUENCES},
-    ),
-    "Embedding": (
-        graph(("vectors", Embedding(None, 4), "ids"), ("read", Recurrent(5), "vectors")),
-        {"ids": IDS},
-    ),
-    "Transformer": (
-        graph(
-            ("vectors", Embedding(9, 4), "ids"),
-            ("mixed", Transformer(2, 8, n_layers=2), "vectors"),
-            ("pooled", Pool(), "mixed"),
-        ),
-        {"ids": IDS},
-    ),
-    "Transformer of sequences": (
-        graph(("mixed", Transformer(3, 8), "s"), ("pooled", Pool("max"), "mixed")),
-        {"s": SEQUENCES},
-    ),
-    "Convolution": (
-        graph(
-            ("conv", Convolution(3, 2, pool_size=2, normalization="batch"), "image"),
-            ("pooled", Pool("flatten"), "conv"),
-        ),
-        {"image": IMAGES},
-    ),
-    "Inception": (graph(("mix", Inception(), "image"), ("p", Pool(), "mix")), {"image": IMAGES}),
-    "CategoryEmbedding": (
-        graph(
-            ("vectors", CategoryEmbedding(3), "codes"),
-            ("dense", MLP((4,)), ["vectors", "numbers"]),
-        ),
-        {"codes": CODES, "numbers": X},
-    ),
-    "take": (
-        graph(
-            ("states", Recurrent(4, sequence=True), "s"),
-            ("pair", "take", ["states", "places"]),
-        ),
-        {"s": SEQUENCES, "places": RNG.integers(0, 6, (N, 2))},
-    ),
-    "merges": (
-        graph(
-            ("a", MLP((4,)), "X"),
-            ("b", MLP((4,)), "X"),
-            ("sum", "add", ["a", "b"]),
-            ("product", "multiply", ["a", "sum"]),
-            ("all", "concatenate", ["sum", "product"]),
-        ),
-        X,
-    ),
-    "experts in a Graph": (
-        graph(("dense", MLP((5,)), "X"), ("experts", MMoE(MLP((4,))), "dense")),
-        X,
-    ),
-}
-
-
-@pytest.mark.parametrize(("estimator", "rows"), TRUNKS.values(), ids=TRUNKS)
-def test_every_trunk_computes_as_in_predict(estimator, rows):
-    fitted = estimator.fit(rows, Y)
+@pytest.mark.parametrize("case", [*TRUNKS.values(), DRAWS], ids=[*TRUNKS, "AuxDrop that draws"])
+def test_every_trunk_computes_as_in_predict(case):
+    rows = case.rows
+    fitted = case.net().fit(rows, Y)
     module = to_torch(fitted)
     assert_predicts_the_same(module, fitted, rows)
     some = {n: part[7:8] for n, part in rows.items()} if isinstance(rows, dict) else rows[7:8]
@@ -263,12 +119,13 @@ def test_every_trunk_computes_as_in_predict(estimator, rows):
 
 
 def test_codes_and_ids_that_fit_did_not_see_are_unknown_as_in_predict():
-    fitted = graph(
+    trunk = [
         ("vectors", CategoryEmbedding(3), "codes"),
         ("read", Pool(), "more"),
         ("more", Embedding(None, 3), "ids"),
         ("all", "concatenate", ["vectors", "read"]),
-    ).fit({"codes": CODES, "ids": IDS}, Y)
+    ]
+    fitted = unfitted(Graph(trunk)).fit({"codes": CODES, "ids": IDS}, Y)
     rows = {"codes": CODES * 3 - 2, "ids": IDS * 3 - 2}
     assert_predicts_the_same(to_torch(fitted), fitted, rows)
 
@@ -285,6 +142,34 @@ def test_only_what_the_kept_outputs_need_is_left():
     smaller = fitted.drop_outputs(["kind"]).module_
     sizes = [sum(p.numel() for p in part.parameters()) for part in (module, smaller)]
     assert sizes[0] == sizes[1] < sum(p.numel() for p in fitted.module_.parameters())
+
+
+INPUTS = {"x": X[:, :2], "z": X[:, 2:]}
+OF_TWO = [("a", MLP((8,)), "x"), ("b", MLP((8,)), "z")]
+AT = {"price": Regression(at="a"), "kind": Classification(at="b")}
+
+
+@pytest.mark.parametrize("params", [{}, {"n_members": 2}], ids=str)
+def test_an_input_that_no_kept_output_needs_need_not_be_given(params):
+    fitted = unfitted(Graph(OF_TWO), AT, **params).fit(INPUTS, Y)
+    module = to_torch(fitted, ["price"])
+    expected = fitted.predict(INPUTS)["price"]
+    found = module({"x": torch.tensor(INPUTS["x"])})["price"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert_predicts_the_same(module, fitted, INPUTS, ["price"])
+    with pytest.raises(ValueError, match=r"X must have the inputs \['x'\]. Missing are \['x'\]"):
+        module({"z": torch.tensor(INPUTS["z"])})
+    with pytest.raises(ValueError, match=r"the inputs \['x', 'z'\]. Missing are \['z'\]"):
+        to_torch(fitted)({"x": torch.tensor(INPUTS["x"])})
+
+
+def test_heads_at_several_layers_and_constants_read_what_they_need():
+    heads = {**AT, "kind": Classification(at=["a", "b"])}
+    fitted = unfitted(Graph(OF_TWO), heads).fit(INPUTS, {**Y, "same": np.full(N, 7.5)})
+    assert list(to_torch(fitted, ["kind"]).inputs) == ["x", "z"]
+    assert list(to_torch(fitted, ["price"]).inputs) == ["x"]
+    module = to_torch(fitted, ["same"])
+    assert module({"x": torch.tensor(INPUTS["x"][:3])})["same"].tolist() == [7.5] * 3
 
 
 def test_the_order_is_that_of_the_outputs_asked_for():
@@ -334,6 +219,7 @@ STEPS = {
     "MaxAbsScaler": [MaxAbsScaler()],
     "several": [make_pipeline(FunctionTransformer(np.negative), StandardScaler()), SmoothClip(1)],
     "passthrough": ["passthrough", StandardScaler()],
+    "passthrough inside": [make_pipeline("passthrough", StandardScaler()), MinMaxScaler()],
 }
 
 
@@ -392,12 +278,15 @@ def test_a_head_of_ones_own_is_refused():
 
 def test_what_cannot_be_one_module_is_refused():
     stream = OnlineMultiOutputNet(random_state=0).fit(X, Y)
-    with pytest.raises(TypeError, match="Got OnlineMultiOutputNet"):
+    with pytest.raises(TypeError, match=r"Got OnlineMultiOutputNet; .* mtlearn.persistence.save"):
         to_torch(stream)
     blend = Blend([("a", net(validation_fraction=0.2, early_stopping=True))]).fit(X, Y)
     with pytest.raises(TypeError, match=r"Got Blend; .* take the estimators inside"):
         to_torch(blend)
     assert_predicts_the_same(to_torch(blend.estimators_[0]), blend.estimators_[0])
+    view = net().fit(X, Y).output("price")
+    with pytest.raises(TypeError, match=r"Got OutputView; take to_torch\(view.fitted, .*view.name"):
+        to_torch(view)
     with pytest.raises(TypeError, match="Got StandardScaler"):
         to_torch(StandardScaler())
 
@@ -410,7 +299,8 @@ def test_an_unknown_output_and_an_unfitted_estimator_are_errors():
 
 
 def test_what_is_not_an_input_is_named():
-    fitted = TRUNKS["CategoryEmbedding"][0].fit({"codes": CODES, "numbers": X}, Y)
+    case = TRUNKS["CategoryEmbedding"]
+    fitted = case.net().fit(case.rows, Y)
     module = to_torch(fitted)
     with pytest.raises(TypeError, match=r"a dict of \['codes', 'numbers'\]"):
         module(torch.tensor(X))
@@ -434,10 +324,69 @@ def test_the_estimator_is_not_touched_and_shares_nothing():
     assert all(p.requires_grad for p in fitted.module_.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("trained_in", ["float32", "float64"])
+def test_the_module_can_be_moved_to_another_type(trained_in, dtype):
+    y = {**Y, "spread": PRICE, "count": COUNTS, "tags": TAGS, "same": np.full(N, 7.5)}
+    fitted = net({"spread": Gaussian(), "count": Count()}, dtype=trained_in).fit(X, y)
+    module = to_torch(fitted)
+    expected = module(torch.tensor(X))
+    assert next(module.parameters()).dtype == getattr(torch, trained_in)
+    tolerance = 0.05 if dtype == torch.bfloat16 else 1e-5
+    for name, values in module.to(dtype)(torch.tensor(X)).items():
+        if values.is_floating_point():
+            size = expected[name].abs().max().double()
+            torch.testing.assert_close(
+                values.double() / size, expected[name].double() / size, atol=tolerance, rtol=0
+            )
+    assert {p.dtype for p in module.parameters()} == {dtype}
+
+
+NUMBERS = [name for name, (head, _) in HEADS.items() if not isinstance(head, ClassHead)]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_state_holds_all_that_was_learned(name):
+    head, labels = HEADS[name]
+    module = to_torch(net({"y": head}).fit(X, {"y": labels}))
+    other = to_torch(net({"y": head}, random_state=1).fit(X + 1, {"y": 3 * labels[::-1] + 2}))
+    assert not torch.equal(other(torch.tensor(X))["y"], module(torch.tensor(X))["y"])
+    other.load_state_dict(module.state_dict())
+    for key, expected in module(torch.tensor(X)).items():
+        torch.testing.assert_close(other(torch.tensor(X))[key], expected)
+
+
+def test_the_module_can_be_trained_again_and_pickled():
+    steps = [FunctionTransformer(np.log1p), StandardScaler()]
+    rows = torch.tensor(np.abs(X))
+    with torch.inference_mode():
+        module = to_torch(make_pipeline(*steps, net(TRANSFORMED_HEADS)).fit(np.abs(X), Y))
+    copied = pickle.loads(pickle.dumps(module))
+    assert torch.equal(copied(rows)["price"], module(rows)["price"])
+    module.train().requires_grad_(True)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
+    before = -torch.log(module(rows)["kind__proba"][:, 0]).mean()
+    before.backward()
+    assert all(p.grad is not None for p in module.networks[0].network.trunk.parameters())
+    optimizer.step()
+    assert -torch.log(module(rows)["kind__proba"][:, 0]).mean() < before
+
+
+@pytest.mark.parametrize("case", TABLES.values(), ids=TABLES)
+def test_no_rows_give_no_predictions(case):
+    module = to_torch(case.net(max_epochs=1).fit(case.rows, Y))
+    found = module(torch.tensor(case.rows[:0]))
+    assert {name: tuple(values.shape) for name, values in found.items()} == {
+        "price": (0,),
+        "kind": (0,),
+        "kind__proba": (0, 2),
+    }
+
+
 @pytest.mark.parametrize("name", ["MLP", "PLE", "Recurrent", "Transformer of sequences", "take"])
 def test_a_file_of_torch_export_takes_any_number_of_rows(name):
-    estimator, rows = TRUNKS[name]
-    fitted = estimator.fit(rows, Y)
+    rows = TRUNKS[name].rows
+    fitted = TRUNKS[name].net().fit(rows, Y)
     module = to_torch(fitted)
     X = tensors(rows)
     shapes = {0: torch.export.Dim("rows")}

@@ -1,7 +1,10 @@
 """`fit(checkpoint=...)`: a training that was cut off goes on, and ends as if it never had been."""
 
 import errno
+import hashlib
+import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -197,6 +200,114 @@ def test_every_flipped_bit_is_found(tmp_path):
             make().fit(X, Y, checkpoint=tmp_path)
 
 
+def sealed(header, arrays):
+    """A file with this header, whose digest is right."""
+    body = len(header).to_bytes(8, "little") + header + arrays
+    return b"mtlearn plain 1\n" + hashlib.sha256(body).digest() + body
+
+
+def entry(header, name):
+    """The pair of a name and what is kept under it."""
+    return next(pair for pair in header["$dict"] if pair[0] == name)
+
+
+def replaced(name, value):
+    def edit(header):
+        entry(header, name)[1] = value
+
+    return edit
+
+
+def left_out(name):
+    def edit(header):
+        header["$dict"].remove(entry(header, name))
+
+    return edit
+
+
+def broadcast(header):
+    weights = entry(header, "weights")[1]
+    weights["$dict"][0][1]["$array"][1] = [1] * len(weights["$dict"][0][1]["$array"][1])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        replaced("seed", None),
+        replaced("seed", {"$array": ["<f8", [2**50]]}),
+        replaced("seed", {"$array": ["<f8", [2**32, 2**32]]}),
+        replaced("seed", {"$array": ["|O", [1]]}),
+        replaced("seed", {"$array": ["<f8", [-1]]}),
+        replaced("seed", {"$generator": {"$dict": [["bit_generator", "seed"]]}}),
+        replaced("seed", {"$reduce": ["os.system", "id"]}),
+        replaced("seed", {"$dict": [[[], 1]]}),
+        replaced("identity", [1, 2]),
+        replaced("identity", {"$dict": [["X", 1]]}),
+        replaced("history", [1]),
+        replaced("history", None),
+        replaced("weights", {"$dict": []}),
+        replaced("training", {"$dict": []}),
+        replaced("callbacks", []),
+        replaced("groups", []),
+        replaced("generator", "text"),
+        left_out("history"),
+        left_out("weights"),
+        broadcast,
+    ],
+)
+def test_a_state_that_is_none_is_refused_though_its_digest_is_right(edit, tmp_path):
+    fit_and_cut(4, tmp_path)
+    path = Checkpoint(tmp_path).path
+    body = path.read_bytes()[len(b"mtlearn plain 1\n") + 32 :]
+    size = int.from_bytes(body[:8], "little")
+    header = json.loads(body[8 : 8 + size])
+    edit(header)
+    path.write_bytes(sealed(json.dumps(header).encode(), body[8 + size :]))
+    numbers = np.random.get_state()[1]  # noqa: NPY002
+    with pytest.raises(ValueError, match=r"`checkpoint`: .*checkpoint\.mtlearn.* Delete it to"):
+        make().fit(X, Y, checkpoint=tmp_path)
+    np.testing.assert_array_equal(np.random.get_state()[1], numbers)  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("header", "arrays"),
+    [(b"[" * 10**5, b""), (b"no JSON", b""), (b"\xff", b""), (b'{"$tuple":[]}', b"more")],
+)
+def test_a_file_that_holds_something_else_is_refused(header, arrays, tmp_path):
+    Checkpoint(tmp_path).path.write_bytes(sealed(header, arrays))
+    with pytest.raises(ValueError, match=r"`checkpoint`: .* is no file of this kind"):
+        make().fit(X, Y, checkpoint=tmp_path)
+
+
+class Halves:
+    """A splitter whose repr has an address in it."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def split(self, X, y=None, groups=None):
+        rows = np.arange(len(X))
+        yield rows[self.start :], rows[: self.start]
+
+
+def times(n_rows, share):
+    return int(n_rows * share)
+
+
+def test_objects_are_told_apart_by_what_they_hold_and_not_by_their_addresses(tmp_path):
+    given = {"early_stopping": True}
+    fit_and_cut(
+        4, tmp_path, validation_fraction=Halves(30), batch_size=partial(times, share=0.2), **given
+    )
+    same = {"validation_fraction": Halves(30), "batch_size": partial(times, share=0.2), **given}
+    with pytest.raises(ValueError, match=r"state of another fit.*validation_fraction"):
+        make(**{**same, "validation_fraction": Halves(40)}).fit(X, Y, checkpoint=tmp_path)
+    changed = {**same, "batch_size": partial(times, share=0.3)}
+    with pytest.raises(ValueError, match=r"state of another fit.*batch_size"):
+        make(**changed).fit(X, Y, checkpoint=tmp_path)
+    assert_same(make(**same).fit(X, Y, checkpoint=tmp_path), make(**same).fit(X, Y))
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize("where", ["open", "fsync", "replace"])
 def test_a_failed_write_is_an_error_and_leaves_the_last_state(number, where, tmp_path, monkeypatch):
@@ -275,6 +386,10 @@ def test_what_cannot_be_kept_is_refused_at_once(tmp_path):
         make(warm_start=True).fit(X, Y, checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"state of one network. Got n_members=2"):
         make(n_members=2).fit(X, Y, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="`every_epochs` must be above 0"):
-        Checkpoint(tmp_path, every_epochs=0)
+    for value in (0, -1, 1.5, True, "1"):
+        with pytest.raises(ValueError, match=r"`every_epochs` must be an integer above 0\. Got"):
+            Checkpoint(tmp_path, every_epochs=value)
+    for value in (0, -0.5, np.nan, "1"):
+        with pytest.raises(ValueError, match=r"`every_minutes` must be a number above 0\. Got"):
+            Checkpoint(tmp_path, every_minutes=value)
     assert not list(tmp_path.iterdir())

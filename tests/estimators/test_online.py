@@ -121,7 +121,7 @@ def test_second_order_heads_are_ridge_regression(batch_size):
         Hedge((), masked=False), scale=False, normalize_losses=False, batch_size=batch_size
     ).fit(X, y)
     Z = np.column_stack([np.ones(50), X])
-    penalty = np.diag(1 / (2 * np.array([5, 5 / 3, 5 / 3, 5 / 3])))
+    penalty = np.diag(1 / (2 * np.array([5, 10 / 3, 10 / 3, 10 / 3])))
     w = np.linalg.solve(Z.T @ Z + penalty, Z.T @ y)
     np.testing.assert_allclose(net.predict(X), Z @ w, rtol=1e-9)
 

@@ -117,6 +117,17 @@ def at(*path):
     return set_to
 
 
+def without(*path):
+    """A function that removes what is at a path inside the text of a file."""
+
+    def edit(content):
+        for key in path[:-1]:
+            content = content[key]
+        del content[path[-1]]
+
+    return edit
+
+
 STATE = ("estimator", "state")
 HEAD = (*STATE, "heads_", "price")
 TRUNK = (*STATE, "trunk_")
@@ -221,6 +232,25 @@ def of_texts(good):
         "a tensor that is not there": at(*HEAD, "state", "scale_")({"$array": "/etc/passwd"}),
         "a tensor too many": at(*HEAD, "state", "scale_")([1.0]),
         "seeds of no layer": at("estimator", "dropout_seeds")({}),
+        "a seed too many": at("estimator", "dropout_seeds", "trunk.9")(1),
+        "a seed that cannot be": at("estimator", "dropout_seeds", "trunk.2")(2**70),
+        "a field too many": at(*TRUNK, "module")("os"),
+        "a header with a field too many": at("code")("import os"),
+        "another class than it names": at("class")("Popen"),
+        "a parameter set twice": at(*HEAD, "state", "delta")(-1.0),
+        "a dict with a key twice": at("estimator", "params", "loss_weights")(
+            {"$dict": [["price", 1.0], ["price", 2.0]]}
+        ),
+        "a number that is an array": at("estimator", "params", "alpha")(
+            {"$scalar": {"$texts": ["a"], "dtype": "U1", "shape": [1]}}
+        ),
+        "names that are none": at(*STATE, "output_names_")({"$scalar": 1}),
+        "outputs of other heads": at(*STATE, "output_names_")(["size"]),
+        "features of another network": at(*STATE, "n_features_in_")(6),
+        "heads that are none": at(*STATE, "heads_", "price")(1),
+        "a head without its scale": without(*HEAD, "state", "scale_"),
+        "no recipe": without(*STATE, "_recipe"),
+        "no weights": without("estimator", "weights"),
         "widths of 2^62": at("estimator", "widths")([[None, 2**62]]),
         "a format to come": at("format")(2),
         "a format that is none": at("format")("1; import os"),
@@ -232,6 +262,8 @@ def of_texts(good):
         "NaN in the text": good.with_text(text.replace('"alpha":0.002', '"alpha":NaN', 1)),
         "1e999 in the text": good.with_text(text.replace('"alpha":0.002', '"alpha":1e999', 1)),
         "10^5000 in the text": good.with_text(text.replace('"format":1', f'"format":1{many}')),
+        "blanks in the text": good.with_text(text.replace('"format":1', '"format": 1', 1)),
+        "keys in other words": good.with_text(text.replace('"format"', '"\\u0066ormat"', 1)),
         "a key twice": good.with_text(text.replace('"format":1', '"format":1,"format":1', 1)),
         "letters that are none": good.raw('"weights.trunk.0.weight"', '"\\\\ud800"'),
     }
@@ -266,6 +298,12 @@ def of_streams(good):
         ),
         "a stream that is a process": at(*network, "$state")("Popen"),
         "a stream whose weights are commands": at(*state, "_weights")({"0.weight": "os.system"}),
+        "a stream without names": without(*STATE, "_feature_names"),
+        "a stream of other features": at(*STATE, "_feature_names")(["x0"]),
+        "a stream without its recipe": without(*state, "recipe"),
+        "a stream whose classes are none": at(
+            *state, "outputs", "price", "state", "labels", "state", "head"
+        )(1),
         "a stream whose steps are replaced": at(*state, "learn")("os.system"),
     }
     return {name: good.edited(edit) for name, edit in edits.items()}

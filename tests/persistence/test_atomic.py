@@ -55,7 +55,7 @@ def test_a_folder_that_cannot_be_flushed_is_an_error(net, tmp_path, monkeypatch)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+    with pytest.raises(OSError, match=rf"{os.strerror(errno.EIO)}; the new file is there"):
         save(net, tmp_path / "net")
     assert flushed == [False, True]
     assert load(tmp_path / "net").predict(X) == net.predict(X)
@@ -100,6 +100,36 @@ def test_a_new_file_has_the_rights_of_the_old_one(net, tmp_path):
     path.chmod(0o640)
     save(net, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the rights of POSIX")
+def test_what_only_its_owner_may_read_is_never_readable_by_others(net, tmp_path, monkeypatch):
+    path, rights = tmp_path / "net", []
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    opened, replaced = os.open, Path.replace
+
+    def open_and_look(name, *args, **kwargs):
+        descriptor = opened(name, *args, **kwargs)
+        if str(name).endswith(".tmp"):
+            rights.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    def look_and_replace(self, target):
+        rights.append(stat.S_IMODE(self.stat().st_mode))
+        return replaced(self, target)
+
+    monkeypatch.setattr(os, "open", open_and_look)
+    monkeypatch.setattr(Path, "replace", look_and_replace)
+    save(net, path)
+    assert rights == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\U0001f600" * 60], ids=["letters", "signs"])
+def test_a_name_may_be_as_long_as_the_system_allows(net, name, tmp_path):
+    save(net, tmp_path / name)
+    assert load(tmp_path / name).predict(X) == net.predict(X)
+    assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
 FULL = """

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,32 @@ def test_a_sparse_file_of_terabytes_is_not_read(tmp_path):
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
+    found = []
+
+    def attempt():
+        with pytest.raises(ModelFileError, match="not a regular file"):
+            load(path)
+        found.append("refused")
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert found == ["refused"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_that_takes_the_place_of_a_file_is_refused(content, tmp_path, monkeypatch):
+    path, pipe, looked = tmp_path / "net", tmp_path / "pipe", Path.stat
+    path.write_bytes(content)
+    os.mkfifo(pipe)
+
+    def look_and_replace(self, **kwargs):
+        found = looked(self, **kwargs)
+        if self == path and pipe.exists():
+            pipe.replace(path)
+        return found
+
+    monkeypatch.setattr(Path, "stat", look_and_replace)
     found = []
 
     def attempt():

@@ -14,7 +14,7 @@ from mtlearn import MultiOutputNet, OnlineMultiOutputNet, Targets
 from mtlearn.exceptions import ModelFileError
 from mtlearn.heads import Classification, Regression
 from mtlearn.persistence import load, save
-from mtlearn.trunks import MLP, Graph, ModuleTrunk, Trunk
+from mtlearn.trunks import MLP, Graph, LinearSkip, ModuleTrunk, Trunk
 from mtlearn.weighting import Weigher, Weighting
 
 N = 40
@@ -211,6 +211,50 @@ def test_a_module_with_a_forward_of_its_own_keeps_it(tmp_path):
     save(net, tmp_path / "net")
     loaded = load(tmp_path / "net", objects={"trunk": shifted})
     np.testing.assert_array_equal(loaded.embed(X), net.embed(X))
+
+
+class Tied(nn.Module):
+    """Two layers with the same weights, and numbers that are neither parameter nor buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(10, 10), nn.Linear(10, 10)
+        self.last.weight = self.first.weight
+        self.steps = torch.arange(100.0)
+
+    def forward(self, x):
+        x = torch.nn.functional.pad(x, (0, 5))
+        return self.last(torch.tanh(self.first(x))) + self.steps[:10].to(x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "name"),
+    [
+        (Tied(), "trunk"),
+        (Graph([("tied", Tied(), "X"), ("end", MLP((4,)), "tied")]), "trunk__tied"),
+        (LinearSkip(ModuleTrunk(Tied())), "trunk__part__module"),
+    ],
+    ids=["alone", "stage", "inside"],
+)
+def test_weights_that_layers_share_stay_shared(trunk, name, tmp_path):
+    net = fit(trunk, warm_start=True)
+    save(net, tmp_path / "net")
+    loaded = load(tmp_path / "net", objects={name: Tied()})
+    assert loaded.predict(X) == net.predict(X)
+    assert loaded.fit(X, Y).predict(X) == net.fit(X, Y).predict(X)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_layers_that_find_their_shapes_themselves_are_loaded(online, tmp_path):
+    def lazy():
+        return nn.Sequential(nn.LazyLinear(20), nn.LazyBatchNorm1d(), nn.Tanh())
+
+    stream = OnlineMultiOutputNet(lazy, batch_size=8, random_state=0)
+    net = stream.partial_fit(X, Y) if online else fit(lazy)
+    save(net, tmp_path / "net")
+    loaded = load(tmp_path / "net", objects={"trunk": lazy})
+    assert loaded.predict(X) == net.predict(X)
+    assert loaded.partial_fit(X, Y).predict(X) == net.partial_fit(X, Y).predict(X)
 
 
 def test_a_transformer_without_values_for_some_raw_outputs_is_saved(tmp_path):

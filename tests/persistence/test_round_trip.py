@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mtlearn import (
-    Inputs,
     MultiOutputNet,
     MultiOutputNetClassifier,
     MultiOutputNetRegressor,
@@ -26,34 +27,11 @@ from mtlearn import (
 )
 from mtlearn.heads import (
     Classification,
-    Count,
     Gaussian,
-    MultiLabel,
-    Ordinal,
-    PairOrder,
-    Quantile,
     Regression,
 )
-from mtlearn.persistence import _build, load, save
-from mtlearn.trunks import (
-    MLP,
-    PLE,
-    AuxDrop,
-    AuxNet,
-    CategoryEmbedding,
-    Convolution,
-    Embedding,
-    Graph,
-    Hedge,
-    Inception,
-    LinearSkip,
-    MMoE,
-    Periodic,
-    Pool,
-    Recurrent,
-    Residual,
-    Transformer,
-)
+from mtlearn.persistence import _without_memory, load, save
+from mtlearn.trunks import MLP, PLE, AuxDrop, AuxNet, Embedding, Graph, MMoE, Recurrent
 from mtlearn.weighting import (
     DWA,
     FAMO,
@@ -69,11 +47,11 @@ from mtlearn.weighting import (
     Step,
     Uncertainty,
 )
+from tests import estimator_cases as cases
 
 N = 40
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(N, 5))
-IDS = RNG.integers(0, 8, (N, 4))
 NUMBER = 10 + X[:, 0]
 KIND = np.array(["a", "b", "c"])[np.digitize(X[:, 1], [-0.5, 0.5])]
 Y = Targets({"number": NUMBER, "kind": KIND})
@@ -108,26 +86,12 @@ def assert_same(net, loaded, rows=X):
             np.testing.assert_array_equal(a, b, strict=True)
 
 
-HEADS = {
-    "regression": (Regression("huber", hidden_layer_sizes=(3,)), NUMBER),
-    "columns": (Regression(), X[:, :3]),
-    "constant": (Regression(), np.full(N, 2.5)),
-    "quantile": (Quantile([0.1, 0.5, 0.9]), NUMBER),
-    "gaussian": (Gaussian(), NUMBER),
-    "count": (Count(), np.arange(N) % 4),
-    "binary": (Classification(class_weight={False: 1.0, True: 2.0}), X[:, 0] > 0),
-    "classes": (Classification(classes=["a", "b", "c", "d"], label_smoothing=0.1), KIND),
-    "ordinal": (Ordinal(), np.digitize(X[:, 2], [0, 1])),
-    "labels": (MultiLabel(), X[:, :3] > 0),
-    "order": (PairOrder(at="hidden_1"), X[:, 0] > X[:, 1]),
-}
-
-
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", cases.HEADS)
 def test_a_head_predicts_the_same(head, tmp_path):
-    part, labels = HEADS[head]
-    net = fit(MLP((6, 4)), {"it": part}, {"it": labels, "other": NUMBER})
-    assert_same(net, through_file(net, tmp_path))
+    part, labels = cases.HEADS[head]
+    y = {"it": labels, "other": cases.PRICE}
+    net = fit(MLP((6, 4)), {"it": part}, y, cases.X)
+    assert_same(net, through_file(net, tmp_path), cases.X)
 
 
 CLASSES = {
@@ -155,52 +119,24 @@ def test_classes_keep_their_values_and_type(kind, tmp_path):
     assert_same(net, loaded)
 
 
-SEQUENCES = ("embed", Embedding(8, 4), "ids")
-TABLES = {
-    "MLP": MLP((6, 4), dropout=0.2, normalization="batch"),
-    "MLP, layer": MLP((6,), normalization="layer", activation="gelu"),
-    "PLE": PLE(),
-    "MMoE": MMoE(),
-    "AuxDrop": AuxDrop(),
-    "AuxNet": AuxNet(),
-    "Hedge": Hedge(),
-    "LinearSkip": LinearSkip(),
-    "Periodic": Periodic(),
-    "Residual": Residual(),
-}
-OF_IDS = {
-    "CategoryEmbedding": [("c", CategoryEmbedding(3), "ids")],
-    "Convolution": [SEQUENCES, ("c", Convolution(3), "embed"), ("p", Pool(), "c")],
-    "Recurrent": [SEQUENCES, ("r", Recurrent(3), "embed")],
-    "GRU": [SEQUENCES, ("r", Recurrent(3, cell="gru"), "embed")],
-    "Transformer": [SEQUENCES, ("t", Transformer(2), "embed"), ("p", Pool(), "t")],
-    "merge": [SEQUENCES, ("r", Recurrent(4), "embed"), ("d", MLP((4,)), "r"), ("s", "add", "rd")],
-}
-OF_IDS["merge"][-1] = ("s", "add", ["r", "d"])
-
-
 @pytest.mark.parametrize("real", [2**24, 0])
-@pytest.mark.parametrize("trunk", TABLES)
-def test_a_trunk_of_a_table_predicts_the_same(trunk, real, tmp_path, monkeypatch):
-    monkeypatch.setattr(_build, "REAL", real)  # as of networks that are far larger
-    net = fit(TABLES[trunk])
-    assert_same(net, through_file(net, tmp_path))
+@pytest.mark.parametrize("trunk", [*cases.TABLES, *cases.OF_INPUTS])
+def test_a_trunk_predicts_the_same(trunk, real, tmp_path, monkeypatch):
+    monkeypatch.setattr(_without_memory, "REAL", real)  # as of networks that are far larger
+    case = (cases.TABLES | cases.OF_INPUTS)[trunk]
+    net = case.net(max_epochs=2).fit(case.rows, Targets(cases.Y))
+    assert_same(net, through_file(net, tmp_path), case.rows)
 
 
-@pytest.mark.parametrize("real", [2**24, 0])
-@pytest.mark.parametrize("trunk", OF_IDS)
-def test_a_trunk_of_ids_predicts_the_same(trunk, real, tmp_path, monkeypatch):
-    monkeypatch.setattr(_build, "REAL", real)
-    rows = Inputs({"ids": IDS})
-    net = fit(Graph(OF_IDS[trunk]), rows=rows)
-    assert_same(net, through_file(net, tmp_path), rows)
-
-
-@pytest.mark.parametrize("real", [2**24, 0])
-def test_a_trunk_of_images_predicts_the_same(real, tmp_path, monkeypatch):
-    monkeypatch.setattr(_build, "REAL", real)
-    rows = Inputs({"pixels": RNG.normal(size=(N, 8, 8, 1))})
-    net = fit(Graph([("i", Inception(4), "pixels"), ("p", Pool(), "i")]), rows=rows)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("real", [2**24, 2**14])
+def test_long_sequences_behind_a_large_embedding_predict_the_same(
+    real, cell, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_without_memory, "REAL", real)
+    rows = {"ids": RNG.integers(0, 5000, (N, 80))}
+    both = Recurrent(8, cell=cell, bidirectional=True)
+    net = fit(Graph([("embed", Embedding(5000, 9), "ids"), ("read", both, "embed")]), rows=rows)
     assert_same(net, through_file(net, tmp_path), rows)
 
 
@@ -293,7 +229,7 @@ STREAMS = {
 @pytest.mark.parametrize("real", [2**24, 0])
 @pytest.mark.parametrize("case", STREAMS)
 def test_an_online_estimator_goes_on_as_it_would_have(case, real, tmp_path, monkeypatch):
-    monkeypatch.setattr(_build, "REAL", real)
+    monkeypatch.setattr(_without_memory, "REAL", real)
     net = OnlineMultiOutputNet(random_state=0, **STREAMS[case]).partial_fit(X, Y)
     loaded = through_file(net, tmp_path)
     assert_same(net, loaded)
@@ -362,6 +298,26 @@ def test_what_is_loaded_can_be_cloned_and_fitted(tmp_path):
     loaded = through_file(net, tmp_path)
     assert_same(net, clone(loaded).fit(X, Y))
     assert_same(net, loaded.fit(X, Y))
+
+
+@pytest.mark.parametrize("name", ["$x", "$array", "history_", "members_", "weights", "a.b", "ä"])
+def test_an_output_may_have_any_name(name, tmp_path):
+    labels = {name: NUMBER, "kind": KIND}
+    net = fit(y=labels, loss_weights={name: Linear(0.5)}, warm_start=True)
+    stream = OnlineMultiOutputNet(random_state=0).partial_fit(X, labels)
+    for one in (net, stream):
+        loaded = through_file(one, tmp_path)
+        assert_same(one, loaded)
+        assert_same(one.partial_fit(X, labels), loaded.partial_fit(X, labels))
+    assert loaded.output_names_ == [name, "kind"]
+
+
+def test_a_history_with_a_gap_is_kept(tmp_path):
+    net = fit()
+    net.history_[0]["loss"] = np.inf
+    del net.history_[1]["loss"]
+    loaded = through_file(net, tmp_path)
+    assert loaded.history_ == net.history_
 
 
 def test_history_without_epochs_is_kept(tmp_path):
@@ -481,5 +437,23 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     with torch.no_grad():
         net.module_.trunk[0].weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"weights.trunk.0.weight holds numbers that are not fin"):
+        save(net, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "found"),
+    [
+        ([date(2020, 1, 1), date(2021, 1, 1)], "an array with a date in it"),
+        ([Decimal(1), Decimal(2)], "an array with a Decimal in it"),
+        (np.array(["a", "b"], np.dtypes.StringDType()), "an array of StringDType"),
+    ],
+    ids=["dates", "decimals", "texts of any length"],
+)
+def test_classes_that_a_file_cannot_hold_are_named(classes, found, tmp_path):
+    if isinstance(classes, list):
+        classes = np.array(classes, dtype=object)
+    net = fit(heads={"it": Classification()}, y={"it": classes[(X[:, 0] > 0).astype(int)]})
+    with pytest.raises(ValueError, match=rf"heads__it__classes_ is {found}.*, which model files"):
         save(net, tmp_path / "net")
     assert not (tmp_path / "net").exists()

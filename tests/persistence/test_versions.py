@@ -1,5 +1,6 @@
 """Files of older releases load; those of newer ones, and their pickles, are told apart."""
 
+import copy
 import json
 import pickle
 import sys
@@ -15,8 +16,8 @@ from mtlearn import (
     MultiOutputNetRegressor,
     OnlineMultiOutputNet,
     Targets,
+    _version,
 )
-from mtlearn.estimators import _state
 from mtlearn.exceptions import ModelFileError, VersionWarning
 from mtlearn.heads import Quantile
 from mtlearn.persistence import _format, _save, load, save
@@ -125,20 +126,32 @@ def test_a_part_that_is_not_known_yet_is_told_with_the_version_that_wrote_it(
         load(tmp_path / "net")
 
 
-def test_a_pickle_of_another_version_warns(net, monkeypatch):
-    monkeypatch.setattr(_state, "VERSION", "0.0.7")
-    data = pickle.dumps(net)
+@pytest.fixture(scope="module")
+def stream():
+    return OnlineMultiOutputNet(MLP((4,)), random_state=0).partial_fit(X, Y[["number", "kind"]])
+
+
+@pytest.mark.parametrize("name", ["net", "stream"])
+def test_a_pickle_of_another_version_warns(name, request, monkeypatch):
+    estimator = request.getfixturevalue(name)
+    monkeypatch.setattr(_version, "VERSION", "0.0.7")
+    data = pickle.dumps(estimator)
     monkeypatch.undo()
-    with pytest.warns(VersionWarning, match=r"written by mtlearn 0\.0\.7, and this is"):
+    wanted = rf"{type(estimator).__name__}: .* written by mtlearn 0\.0\.7, and this is"
+    with pytest.warns(VersionWarning, match=wanted) as caught:
         loaded = pickle.loads(data)
-    assert loaded.predict(X) == net.predict(X)
+    assert caught[0].filename == __file__
+    assert loaded.predict(X) == estimator.predict(X)
 
 
-def test_a_pickle_of_this_version_does_not_warn(net, recwarn):
-    loaded = pickle.loads(pickle.dumps(net))
-    assert loaded.predict(X) == net.predict(X)
+@pytest.mark.parametrize("name", ["net", "stream"])
+def test_a_pickle_of_this_version_does_not_warn(name, request, recwarn):
+    estimator = request.getfixturevalue(name)
+    for loaded in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
+        assert loaded.predict(X) == estimator.predict(X)
+        assert set(vars(loaded)) == set(vars(pickle.loads(pickle.dumps(loaded))))
+        assert not hasattr(loaded, "_mtlearn_version")
     assert [w for w in recwarn if issubclass(w.category, VersionWarning)] == []
-    assert not hasattr(loaded, "_mtlearn_version")
 
 
 if __name__ == "__main__":
