@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from scipy.special import expit, log_softmax
-from torch import nn
+from torch import Tensor, nn
 
 from mtlearn._typing import Array, Floats
 
@@ -17,15 +17,15 @@ __all__ = ["LabelTerms", "label_terms"]
 LabelTerms: TypeAlias = Callable[[Floats, Array], tuple[Floats, Floats, Floats]]
 
 LEAST = 1e-4
-LARGEST_STEP = 4.0  # in log-odds: where a label surprises, p (1 - p) is next to nothing
+LARGEST_STEP = 4.0  # where a label surprises, p (1 - p) is next to nothing
 
 
 def label_terms(loss: nn.Module) -> LabelTerms:
     """Return the terms of a loss: by formula where there is one, else by autograd.
 
-    Of classes the second derivative is raised to a quarter of the first one's size, so that no step
-    changes the log-odds by more than 4. Where it is not known, it is the square of the first one,
-    as in the online Newton step; it is 0.0001 at least.
+    But for squares, the second derivative is raised to a quarter of the first one's size, so that
+    no step changes a raw output by more than 4. Where it is 0, as that of absolute values, it is
+    the square of the first one, as in the online Newton step; it is 0.0001 at least.
 
     References
     ----------
@@ -75,7 +75,7 @@ class _CrossEntropy:
 
 
 def _bounded(curvatures: Floats, slopes: Floats) -> Floats:
-    """Return curvatures, raised where a step by them would change the log-odds by too much."""
+    """Return curvatures, raised where a step by them would change a raw output by too much."""
     return np.maximum(np.maximum(curvatures, np.abs(slopes) / LARGEST_STEP), LEAST)
 
 
@@ -94,6 +94,22 @@ class _ByAutograd:
         with torch.enable_grad():
             leaf = torch.tensor(raw, requires_grad=True)
             losses = self.loss(leaf, torch.as_tensor(target))
-            (slopes,) = torch.autograd.grad(losses.sum(), leaf)
-        slopes = slopes.numpy()
-        return losses.detach().numpy(), slopes, np.maximum(slopes**2, LEAST)
+            (first,) = torch.autograd.grad(losses.sum(), leaf, create_graph=True)
+            second = _diagonal(first, leaf)
+        slopes = first.detach().numpy()
+        bounded = _bounded(second, slopes)
+        newton = np.maximum(slopes**2, LEAST)
+        return losses.detach().numpy(), slopes, np.where(second == 0, newton, bounded)
+
+
+def _diagonal(first: Tensor, leaf: Tensor) -> Floats:
+    """Return the second derivatives by each raw output itself, given the first ones."""
+    found = np.zeros(leaf.shape)
+    if not first.requires_grad:
+        return found
+    columns = first.reshape(len(leaf), -1).sum(dim=0)
+    for i, column in enumerate(columns):
+        (own,) = torch.autograd.grad(column, leaf, retain_graph=True, allow_unused=True)
+        if own is not None:
+            found.reshape(len(leaf), -1)[:, i] = own.reshape(len(leaf), -1)[:, i].numpy()
+    return found

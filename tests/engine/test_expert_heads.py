@@ -8,7 +8,17 @@ WIDTHS = [3, 5, 3]
 
 
 def make(widths=WIDTHS, n_raw=2, *, second_order=True, forgetting=1.0):
-    return ExpertHeads(widths, n_raw, second_order=second_order, forgetting=forgetting)
+    return ExpertHeads(
+        widths,
+        variances_of(widths),
+        n_raw,
+        second_order=second_order,
+        forgetting=forgetting,
+    )
+
+
+def variances_of(widths):
+    return [5 / width for width in widths]
 
 
 def features_of(n_rows, widths=WIDTHS, rng=RNG):
@@ -82,7 +92,7 @@ def test_wider_and_more_experts_keep_what_they_have_learned():
     heads, features = make(), features_of(30)
     learn_squares(heads, features, RNG.normal(size=(30, 2)))
     before = heads.raw(heads.inputs(features))
-    heads.widen([5, 5, 4, 2])
+    heads.widen([5, 5, 4, 2], variances_of([5, 5, 4, 2]))
     zeros = [np.zeros((30, n)) for n in (2, 0, 1)]
     wider = [np.column_stack(pair) for pair in zip(features, zeros, strict=True)]
     found = heads.raw(heads.inputs([*wider, np.ones((30, 2))]))
