@@ -105,3 +105,12 @@ def test_a_fit_that_waits_leaves_the_generator_to_others():
         found = torch.cat([found, torch.rand(2)])
     assert torch.equal(found, expected)
     assert torch.equal(torch.default_generator.get_state(), before)
+
+
+def test_a_thread_count_that_torch_refuses_holds_nothing():
+    with pytest.raises(RuntimeError, match="positive"), training_settings(0, 1):
+        pass
+    with training_settings(1, 3):
+        expected = torch.rand(2)
+    with training_settings(1, 3):
+        assert torch.equal(torch.rand(2), expected)

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from mtlearn._typing import Array, Floats
 
-__all__ = ["ExpertHeads"]
+__all__ = ["ExpertHeads", "Sources"]
+
+# Of what raw outputs are made: the position of one there was and a factor; None for a new one.
+Sources: TypeAlias = list[tuple[int, float] | None]
 
 BIAS_VARIANCE = 5.0
 
@@ -134,12 +138,12 @@ class ExpertHeads:
             stack.weights *= factor[:, None]
             stack.weights[:, :, 0] += shift
 
-    def reshape(self, sources: Sequence[tuple[int, float] | None], bias: float) -> None:
+    def reshape(self, sources: Sources, bias: float) -> None:
         """Make the raw outputs out of multiples of those there are, and of new ones.
 
         Parameters
         ----------
-        sources : sequence of (int, float) or None
+        sources : list of (int, float) or None
             For each, the position to take and what to multiply it by; None for a new one.
         bias : float
             What a new one is, before it learns.

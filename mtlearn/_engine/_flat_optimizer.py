@@ -70,7 +70,10 @@ class FlatOptimizer:
         return found
 
     def load_moments(self, moments: Moments) -> None:
-        """Set what the optimizer remembers; of parameters that have grown, of the part that was."""
+        """Set what the optimizer remembers; of parameters that have grown, of the part that was.
+
+        NaN stands for what is new, too.
+        """
         state = self.optimizer.state[self.whole]
         for key, value in moments[""].items():
             state[key] = torch.tensor(value)
@@ -80,7 +83,9 @@ class FlatOptimizer:
             for name, part in self._parts(state[key]).items():
                 before = moments.get(name, {}).get(key)
                 if before is not None and before.ndim == part.ndim:
-                    part[tuple(slice(n) for n in before.shape)] = torch.tensor(before)
+                    kept = part[tuple(slice(n) for n in before.shape)]
+                    values = torch.tensor(before)
+                    kept.copy_(torch.where(values.isnan(), kept, values))
 
     def _parts(self, values: Tensor) -> dict[str, Tensor]:
         """Return the part of each parameter of a tensor of the shape of all."""

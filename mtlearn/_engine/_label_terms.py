@@ -111,5 +111,5 @@ def _diagonal(first: Tensor, leaf: Tensor) -> Floats:
     for i, column in enumerate(columns):
         (own,) = torch.autograd.grad(column, leaf, retain_graph=True, allow_unused=True)
         if own is not None:
-            found.reshape(len(leaf), -1)[:, i] = own.reshape(len(leaf), -1)[:, i].numpy()
+            found.reshape(len(leaf), -1)[:, i] = own.reshape(len(leaf), -1)[:, i].numpy(force=True)
     return found

@@ -24,6 +24,8 @@ class LabelStream(ABC):
         The head, which it fits.
     normalize : bool
         Whether numbers are standardised, and losses divided by the best constant's.
+    forgetting : float, default=1.0
+        What the frequencies, means and scales so far are multiplied by before each label.
 
     Attributes
     ----------
@@ -36,6 +38,7 @@ class LabelStream(ABC):
     def __init__(self, head: Head, *, normalize: bool, forgetting: float = 1.0) -> None:
         self.head, self.normalize, self.forgetting = head, normalize, forgetting
         self.n_rows, self.n_labels, self.weight = 0, 0, 0.0
+        self.shape: tuple[int, ...] = ()
         self._next = 0.0
 
     @property
@@ -150,15 +153,11 @@ class NumberStream(LabelStream):
         super().__init__(head, normalize=normalize, forgetting=forgetting)
         self.sums = np.zeros(0)
         self.mean, self.squares = np.zeros(0), np.zeros(0)
-        self.shape: tuple[int, ...] = ()
 
     def check(self, y: Array, weight: Floats) -> None:
         as_numbers(y, weight, "Regression")
-        if self.is_known and y.shape[1:] != self.shape:
-            raise ValueError(
-                f"the labels must have the columns of the first ones, shape {self.shape} per row. "
-                f"Got {y.shape[1:]}."
-            )
+        if self.is_known:
+            _check_columns(y, self.shape)
 
     def _note(self, y: Array, weight: Floats) -> bool:
         values, weight = as_columns(as_numbers(y, weight, "Regression")), as_columns(weight)
@@ -201,6 +200,7 @@ class FirstLabels(LabelStream):
         if not weight.any():
             return
         if self.is_known:
+            _check_columns(y, self.shape)
             self.head.encode(y, weight)
         else:
             clone(self.head).fit(y, weight, normalize=self.normalize, more_to_come=True)
@@ -209,7 +209,7 @@ class FirstLabels(LabelStream):
         """Fit the head to the first labels that come."""
         if not self.is_known and weight.any():
             self.head.fit(y, weight, normalize=self.normalize, more_to_come=True)
-            self._next = float("inf")
+            self.shape, self._next = y.shape[1:], float("inf")
 
     def _note(self, y: Array, weight: Floats) -> bool:
         self.begin(y, weight)
@@ -228,5 +228,9 @@ def follow_labels(head: Head, *, normalize: bool, forgetting: float = 1.0) -> La
     return FirstLabels(head, normalize=normalize)
 
 
-def _is_text(labels: Array) -> bool:
-    return any(isinstance(label, str) for label in labels.ravel()[:1].tolist())
+def _check_columns(y: Array, shape: tuple[int, ...]) -> None:
+    if y.shape[1:] != shape:
+        raise ValueError(
+            f"the labels must have the columns of the first ones, shape {shape} per row. Got "
+            f"{y.shape[1:]}."
+        )

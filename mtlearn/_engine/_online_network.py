@@ -211,12 +211,13 @@ class OnlineNetwork:
         DivergenceError
             If an output leaves the finite numbers; no weight has changed then.
         """
-        changed = [
-            output.note(labels[name], weights[name]) for name, output in self.outputs.items()
-        ]
+        noted = {
+            name: output.note(labels[name], weights[name]) for name, output in self.outputs.items()
+        }
         self.n_steps += 1
-        if any(changed):
-            self._stepper.forget()
+        changed = {name: sources for name, sources in noted.items() if sources is not None}
+        if changed:
+            self._stepper.renew(self.module, self.outputs, changed)
         there = np.isfinite(rows).any(axis=1)
         if not there.any():
             return

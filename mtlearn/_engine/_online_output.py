@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlearn._engine._expert_heads import ExpertHeads
+from mtlearn._engine._expert_heads import ExpertHeads, Sources
 from mtlearn._engine._label_terms import LabelTerms, label_terms
 from mtlearn._engine._online_labels import follow_labels
 from mtlearn._typing import Array, Floats, Mask
@@ -99,18 +99,18 @@ class OnlineOutput:
         else:
             self.experts.widen(widths, variances)
 
-    def note(self, y: Array, weight: Floats) -> bool:
-        """Take note of labels; return whether there are now other weights to be trained."""
+    def note(self, y: Array, weight: Floats) -> Sources | None:
+        """Take note of labels; return of what the raw outputs are made now, if they are others."""
         before = self.head
         known = self.labels.is_known and self.experts is not None
         if not self.labels.learn(y, weight):
-            return self._begin() if not known else False
+            return self._begin() if not known else None
         if self.experts is None:
             return self._begin()
         return self._follow(before)
 
-    def _begin(self) -> bool:
-        """Make heads if it is known what to predict; return whether there are some now."""
+    def _begin(self) -> Sources | None:
+        """Make heads if it is known what to predict; return that all of them are new."""
         is_open = (
             not self.is_trained
             or not self.labels.is_known
@@ -121,7 +121,7 @@ class OnlineOutput:
             )
         )
         if is_open or self.experts is not None or not self._widths:
-            return False
+            return None
         n_raw = int(np.prod(self.head.raw_shape_))
         self.experts = ExpertHeads(
             self._widths,
@@ -131,10 +131,10 @@ class OnlineOutput:
             forgetting=self.forgetting,
         )
         self._terms = None
-        return True
+        return [None for _ in range(n_raw)]
 
-    def _follow(self, before: Head) -> bool:
-        """Let the heads say the same in a new encoding; return whether they have become others."""
+    def _follow(self, before: Head) -> Sources | None:
+        """Let the heads say the same in a new encoding; return what they are made of, if others."""
         assert self.experts is not None
         self._terms = None
         now = self.head
@@ -143,13 +143,13 @@ class OnlineOutput:
             scale = np.where(new["scale_"] > 0, new["scale_"], 1.0)
             factor = old["scale_"] / scale
             self.experts.rescale(factor, (old["center_"] - new["center_"]) / scale)
-            return False
+            return None
         if not isinstance(now, ClassHead) or not isinstance(before, ClassHead):
-            return False
+            return None
         old_classes, classes = before.classes_.tolist(), now.classes_.tolist()
         if old_classes == classes:
-            return False
-        sources: list[tuple[int, float] | None]
+            return None
+        sources: Sources
         if len(old_classes) == 2:
             halves = {old_classes[0]: (0, -0.5), old_classes[1]: (0, 0.5)}
             sources = [halves.get(label) for label in classes]
@@ -157,7 +157,7 @@ class OnlineOutput:
             places = {label: (i, 1.0) for i, label in enumerate(old_classes)}
             sources = [places.get(label) for label in classes]
         self.experts.reshape(sources, -float(np.log(self.labels.n_labels)))
-        return True
+        return sources
 
     def encode(self, y: Array, weight: Floats) -> tuple[Array, Floats]:
         """Return encoded labels, and their weights."""

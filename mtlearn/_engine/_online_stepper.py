@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtlearn._engine._expert_heads import ExpertHeads, Stack
+from mtlearn._engine._expert_heads import ExpertHeads, Sources, Stack
 from mtlearn._engine._flat_optimizer import FlatOptimizer, Moments
 from mtlearn._engine._online_output import OnlineOutput
-from mtlearn._typing import Floats
+from mtlearn._typing import Array, Floats
 
 __all__ = ["OnlineStepper"]
 
@@ -39,6 +40,31 @@ class OnlineStepper:
         if self._optimizer is not None:
             self._moments = self._optimizer.moments()
             self._optimizer, self._places = None, []
+
+    def renew(
+        self,
+        module: nn.Module,
+        outputs: Mapping[str, OnlineOutput],
+        changed: Mapping[str, Sources],
+    ) -> None:
+        """Make the optimizer anew for heads that have others beside them now.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            The trunk.
+        outputs : mapping of str to OnlineOutput
+            The outputs.
+        changed : mapping of str to Sources
+            Of what the raw outputs of those that changed are made now.
+        """
+        self.forget()
+        for name, of_one in (self._moments or {}).items():
+            output, _, expert = name.rpartition("/")
+            if output in changed and expert.isdigit():
+                for key, rows in of_one.items():
+                    of_one[key] = _moved(rows, changed[output])
+        self._find(module, outputs)
 
     def step(
         self,
@@ -100,6 +126,12 @@ class OnlineStepper:
             stack.weights = values.reshape(stack.weights.shape)
             self._places.append((gradients.view(stack.weights.shape), stack))
         return self._optimizer
+
+
+def _moved(rows: Array, sources: Sources) -> Array:
+    """Return a row for each source: that of one that is as it was, else NaN, which is not taken."""
+    places = [source[0] if source and source[1] == 1.0 else -1 for source in sources]
+    return np.concatenate([rows, np.full((1, *rows.shape[1:]), np.nan)])[places]
 
 
 def _first_order(outputs: Mapping[str, OnlineOutput]) -> list[tuple[str, ExpertHeads]]:

@@ -139,11 +139,16 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
 
     Notes
     -----
-    Parameters are those of the first call of a stream. A row without any feature is predicted by
-    the best constant so far, and teaches nothing but that constant. Numbers are standardised by the
-    mean and the standard deviation of their labels so far; when these change, the heads are changed
-    so that they predict the same as before (van Hasselt et al.). Heads for other kinds of labels
-    take their scale from the first labels that come, and keep it.
+    Parameters are those of the first call of a stream, but for `balanced` and `missing_targets`. A
+    row without any feature is predicted by the best constant so far, and teaches nothing but that
+    constant. Numbers are standardised by the mean and the standard deviation of their labels so
+    far; when these change, the heads are changed so that they predict the same as before (van
+    Hasselt et al.). Heads for other kinds of labels take their scale, and that constant, from the
+    first call that has some, and keep them. The weights of a head begin as normal with mean 0 and
+    a variance by which, of standard normal features, the raw outputs have the variance 10.
+
+    An expert of `width` features takes memory and time of ``width ** 2`` for each raw output, by
+    its second-order steps; steps of n rows take memory of ``n ** 2`` and time of ``n ** 3``.
 
     References
     ----------

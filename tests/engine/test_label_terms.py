@@ -23,6 +23,7 @@ CASES = {
     ),
     "number": (nn.MSELoss(reduction="none"), RAW[:, 0], RNG.normal(size=50)),
     "huber": (nn.HuberLoss(reduction="none"), RAW[:, 0], RNG.normal(size=50)),
+    "poisson": (nn.PoissonNLLLoss(reduction="none"), RAW[:, 0], RNG.poisson(2.0, 50) * 1.0),
     "absolute": (nn.L1Loss(reduction="none"), RAW[:, 0], RNG.normal(size=50)),
 }
 
@@ -40,7 +41,13 @@ def test_losses_and_slopes_are_those_of_autograd(name):
     assert (found[2] >= 1e-4).all()
 
 
-@pytest.mark.parametrize("name", ["logistic", "multilabel", "classes", "number"])
+def test_of_absolute_values_the_curvature_is_the_square_of_the_slope():
+    loss, raw, target = CASES["absolute"]
+    _, slopes, curvatures = label_terms(loss)(raw, target)
+    np.testing.assert_array_equal(curvatures, slopes**2)
+
+
+@pytest.mark.parametrize("name", ["logistic", "multilabel", "classes", "number", "poisson"])
 def test_curvatures_are_second_derivatives_where_no_label_surprises(name):
     loss, raw, target = CASES[name]
     leaf = torch.tensor(raw, requires_grad=True)

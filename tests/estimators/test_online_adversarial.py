@@ -11,7 +11,7 @@ import torch
 from mtlearn import OnlineMultiOutputNet, Targets
 from mtlearn.heads import Classification, Quantile, Regression
 from mtlearn.model_selection import prequential
-from mtlearn.trunks import AuxDrop, AuxNet, Hedge
+from mtlearn.trunks import MLP, AuxDrop, AuxNet, Hedge
 from mtlearn.weighting import MultiplicativeWeights
 
 RNG = np.random.default_rng(0)
@@ -233,3 +233,155 @@ def test_an_output_of_weight_zero_takes_any_head():
     without = make().fit(X, {"kind": KIND})
     np.testing.assert_array_equal(net.predict(X)["kind"], without.predict(X)["kind"])
     assert len(np.unique(net.predict(X)["price"])) == 1
+
+
+LONG = np.random.default_rng(0).normal(size=(2000, 3))
+CLASS = np.where(LONG[:, 0] + 0.3 * np.random.default_rng(1).normal(size=2000) > 0, "a", "b")
+
+
+@pytest.mark.parametrize("value", [-9999.0, 1e6, 1e200])
+def test_one_value_in_other_units_does_not_undo_a_feature(value):
+    rows = LONG.copy()
+    rows[100, 0] = value
+    assert make().partial_fit(rows[:1000], CLASS[:1000]).score(LONG[1000:], CLASS[1000:]) > 0.85
+
+
+def test_a_pickle_of_a_trunk_with_dropout_goes_on_identically():
+    net = make(MLP((8,), dropout=0.5)).partial_fit(LONG[:50], CLASS[:50])
+    loaded = pickle.loads(pickle.dumps(net)).partial_fit(LONG[50:100], CLASS[50:100])
+    net.partial_fit(LONG[50:100], CLASS[50:100])
+    np.testing.assert_array_equal(net.predict_proba(LONG), loaded.predict_proba(LONG))
+
+
+DRAWN = []
+
+
+class Noted(torch.nn.Dropout):
+    def forward(self, x):
+        made = super().forward(x)
+        if self.training:
+            DRAWN.append(tuple((made == 0)[0].tolist()))
+        return made
+
+
+def test_a_modules_dropout_draws_anew_in_each_call():
+    DRAWN.clear()
+    net = make(torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), Noted(0.5)))
+    for i in range(30):
+        net.partial_fit(LONG[i : i + 1], CLASS[i : i + 1], classes=["a", "b"])
+    assert len(DRAWN) > 20
+    assert len(set(DRAWN)) == len(DRAWN)
+
+
+def test_mixed_classes_within_a_call_teach_nothing():
+    net = make().partial_fit(LONG[:40], np.tile([1, 2], 20))
+    with pytest.raises(ValueError, match="one kind"):
+        net.partial_fit(LONG[:2], np.array([1, "a"], dtype=object))
+    assert net.n_rows_seen_ == 40
+
+
+def test_mixed_classes_in_the_first_call_leave_it_unfitted():
+    net = make(heads={"y": Classification()})
+    with pytest.raises(ValueError, match="one kind"):
+        net.partial_fit(LONG[:4], np.array(["a", 1, "a", 2], dtype=object))
+    assert not hasattr(net, "network_")
+
+
+def test_weights_without_a_floor_stay_numbers():
+    rows = np.random.default_rng(0).normal(size=(600, 5))
+    rows[np.random.default_rng(1).random(rows.shape) < 0.5] = np.nan
+    net = make(
+        AuxNet(2, base_layers=1, end_layers=1, n_units=4),
+        expert_weighting=MultiplicativeWeights(rate=50.0, floor=0.0),
+    ).fit(rows, np.where(np.nan_to_num(rows[:, 3]) > 0, "a", "b"))
+    assert abs(net.expert_weights_["y"].sum() - 1) < 1e-12
+
+
+def test_weights_without_a_floor_stay_numbers_in_a_large_step():
+    weigher = MultiplicativeWeights(rate=1000.0, floor=0.0).begin(np.ones(2), None, 0)
+    weigher.learn(np.array([[0.0, 5.0]]))
+    weigher.learn(np.array([[5.0, 0.0]]))
+    assert np.isfinite(weigher.weights).all()
+
+
+@pytest.mark.parametrize("params", [{"batch_size": -1}, {"n_threads": 0}])
+def test_parameters_set_in_mid_stream_have_no_effect(params):
+    net = make().partial_fit(LONG[:50], CLASS[:50])
+    changed = copy.deepcopy(net).set_params(**params)
+    for each in (net, changed):
+        each.partial_fit(LONG[50:60], CLASS[50:60])
+    np.testing.assert_array_equal(changed.predict_proba(LONG), net.predict_proba(LONG))
+
+
+def test_forgetting_reaches_the_shares_of_the_classes():
+    label = np.repeat(["a", "b"], 1000)
+    label[::50], label[1000::50] = "b", "a"
+    net = make(forgetting=0.99).partial_fit(LONG, label)
+    assert net.predict_proba([[np.nan] * 3])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"a": "1.5"}, {"a": None}],
+        pd.DataFrame({"a": ["1.5", "2"]}),
+        pd.DataFrame({"a": pd.Categorical(["1.5", "2"])}),
+    ],
+)
+def test_texts_are_refused_even_if_they_look_like_numbers(rows):
+    with pytest.raises(TypeError, match="must hold numbers"):
+        make().partial_fit(rows, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"a": 1.0}, {"a": pd.NA}],
+        pd.DataFrame({"a": np.array([1.0, pd.NA], dtype=object)}),
+    ],
+)
+def test_what_is_na_is_absent(rows):
+    assert make().partial_fit(rows, ["a", "b"]).n_rows_seen_ == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"), [(10**400, "1000"), ([1.0, 2.0], r"\[1.0, 2.0\]"), ("red", "'red'")]
+)
+def test_the_bad_value_is_named(bad, named):
+    with pytest.raises(TypeError, match=f"'a' of `X` must hold numbers. Got {named}"):
+        make().partial_fit([{"a": 0.5}, {"a": bad}], ["a", "b"])
+
+
+def test_times_are_classes():
+    days = np.array(["2020-01-01", "2020-01-02"] * 2, dtype="M8[ns]")
+    net = make(heads={"y": Classification()}).partial_fit(LONG[:4], days)
+    net.partial_fit(LONG[:1], np.array(["2020-01-05"], dtype="M8[ns]"))
+    assert len(net.classes_) == 3
+
+
+def test_no_output_is_refused_in_words():
+    with pytest.raises(ValueError, match="must name an output"):
+        make().fit(LONG[:50], CLASS[:50]).predict(LONG[:2], outputs=[])
+
+
+def test_it_learns_in_inference_mode():
+    with torch.inference_mode():
+        assert make().partial_fit(LONG[:50], CLASS[:50]).n_rows_seen_ == 50
+
+
+def test_the_moments_of_a_head_follow_its_class():
+    label = np.tile(["a", "c", "d"], 20)
+    net = make(second_order=False, optimizer="adam", learning_rate=0.01).partial_fit(
+        LONG[:60], label
+    )
+    net.network_._stepper.forget()
+    before = net.network_._stepper._moments["y/1"]["exp_avg_sq"].copy()
+    net.partial_fit(LONG[60:61], ["b"])
+    after = net.network_._stepper._optimizer.moments()["y/1"]["exp_avg_sq"]
+    np.testing.assert_allclose(after[[0, 2, 3]] / 0.999, before, rtol=0.2)
+
+
+def test_numbers_of_many_columns_name_the_change():
+    net = make().partial_fit(LONG[:2], [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="the columns of the first ones"):
+        net.partial_fit(LONG[:2], [[0, 1, 1], [1, 0, 1]])

@@ -92,7 +92,7 @@ def test_parameters_of_parts_are_set_and_read_by_nested_names():
     assert params["heads__kind__label_smoothing"] == 0.2
     assert params["loss_weights__price"] == 0.3
     assert params["optimizer_params__lr_decay"] == 0.01
-    assert OnlineMultiOutputNet().get_params()["expert_weighting__rate"] == 0.5
+    assert OnlineMultiOutputNet().get_params()["expert_weighting__rate"] == 0.2
     assert OnlineMultiOutputNet().expert_weighting is None
     net.fit(X, Y)
     assert net.expert_names_ == ["masked", "linear", "hidden_1"]
