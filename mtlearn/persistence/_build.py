@@ -83,11 +83,14 @@ def build_network(
     return module.eval()
 
 
-def build_trunk(trunk: Trunk, n_features: int, weights: Mapping[str, Array]) -> nn.Module:
+def build_trunk(
+    trunk: Trunk, n_features: int, weights: Mapping[str, Array], seed: int
+) -> nn.Module:
     """Return the module of a stream's trunk, with its weights; see `build_network`."""
     if not n_features:
         return nn.Identity()
-    with _mode_for(trunk, WithoutMemory(len(weights))), seeded(0):
+    mode, seed = WithoutMemory(len(weights)), part_seed(seed, f"trunk/{n_features}")
+    with _mode_for(trunk, mode), seeded(seed):
         module = trunk.build(n_features).double()
     _fill(module, module.state_dict(keep_vars=True), weights, "cpu")
     return module.eval()

@@ -13,6 +13,7 @@ from sklearn import config_context
 from sklearn.base import clone
 
 from mtlearn._engine._online_network import OnlineNetwork
+from mtlearn._engine._resume import set_dropout_states
 from mtlearn._typing import Array
 from mtlearn.estimators._state import to_rows
 from mtlearn.exceptions import ModelFileError
@@ -172,13 +173,16 @@ class Decoder:
     def _state(self, entry: dict[str, Any]) -> Any:
         cls = self._class("state", entry["$state"])
         values = self._values(entry["state"])
-        weights = values.pop("_weights") if cls is OnlineNetwork else None
         found = object.__new__(cls)
-        self._set(found, values)
-        if weights is not None:
+        if cls is OnlineNetwork:
+            weights, dropouts = values.pop("_weights"), values.pop("_dropouts")
+            self._set(found, values)
             new = OnlineNetwork(found.recipe, found.trunk, found.outputs)
             found._stepper.make = new._stepper.make
-            found.module = build_trunk(found.trunk, found.n_features, weights)
+            found.module = build_trunk(found.trunk, found.n_features, weights, found.recipe.seed)
+            set_dropout_states(found.module, dropouts)
+        else:
+            self._set(found, values)
         return found
 
     def _net(self, entry: dict[str, Any]) -> Any:

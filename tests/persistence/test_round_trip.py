@@ -218,6 +218,7 @@ STREAMS = {
     "first order": {"second_order": False},
     "adam": {"second_order": False, "optimizer": "adam"},
     "one layer": {"trunk": MLP((6,))},
+    "dropout": {"trunk": MLP((6,), dropout=0.5)},
     "AuxDrop": {"trunk": AuxDrop(n_units=12)},
     "AuxNet": {"trunk": AuxNet()},
     "weights": {"loss_weights": {"kind": 0.0}, "expert_weighting": MultiplicativeWeights(0.3)},
