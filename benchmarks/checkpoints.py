@@ -54,8 +54,9 @@ def fit(folder: Path | None) -> MultiOutputNet:
 def digest(net: MultiOutputNet) -> str:
     """Return the digest of weights and history."""
     found = hashlib.sha256(repr(net.history_).encode())
-    for name, tensor in net.module_.state_dict().items():
-        found.update(name.encode() + tensor.numpy().tobytes())
+    for one in getattr(net, "members_", [net]):
+        for name, tensor in one.module_.state_dict().items():
+            found.update(name.encode() + tensor.numpy().tobytes())
     return found.hexdigest()
 
 
@@ -78,7 +79,8 @@ def end_of(child: int) -> int:
 def epochs_kept(folder: Path) -> int:
     """Return the epochs behind the checkpoint; 0 if there is none."""
     path = Checkpoint(folder).path
-    return len(read_plain(path)["history"]) if path.exists() else 0
+    trainings = read_plain(path)["trainings"].values() if path.exists() else ()
+    return max((len(training["history"]) for training in trainings), default=0)
 
 
 def kill_at_random(folder: Path, seconds: float) -> None:

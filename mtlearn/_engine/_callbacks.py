@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-__all__ = ["Callbacks", "copy_callbacks"]
+__all__ = ["Callbacks", "copy_callbacks", "see_batches"]
 
 RESERVED = ("best_epoch", "epoch_timer", "last_epochs", "learning_rate_schedule", "progress")
 
@@ -42,6 +42,12 @@ def copy_callbacks(callbacks: Callbacks) -> list[Any]:
         else:
             copies.append(_copy(entry))
     return copies
+
+
+def see_batches(callbacks: Sequence[Any]) -> bool:
+    """Tell whether some of the callbacks, with or without names, may look at single batches."""
+    bare = (one[1] if isinstance(one, tuple) else one for one in callbacks)
+    return any(getattr(callback, "needs_batches", True) for callback in bare)
 
 
 def _copy(callback: Any) -> Callback:

@@ -1,38 +1,26 @@
-"""Checkpoints: the whole state of a training between two epochs, on disk."""
+"""Checkpoints: the whole state of a fit between two epochs, on disk."""
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import torch
-from skorch.callbacks import Callback, EpochTimer, LRScheduler, PrintLog
+from skorch.callbacks import Callback
 
 from mtlearn._atomic import remove_unfinished
-from mtlearn._engine._module import all_tensors
-from mtlearn._engine._resume import load_training_state, training_state
-from mtlearn._engine._stopping import as_arrays, as_tensors, put_tensors
+from mtlearn._engine._net_state import STATE_FIELDS, keeps_its_state, net_state, put_net_state
+from mtlearn._pausing import ask
 from mtlearn._plain_files import BROKEN, DamagedFileError, read_plain, write_plain
+from mtlearn._torch_state import suspended_settings
 
-__all__ = ["Checkpoint", "CheckpointRun", "open_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointRun", "EpochStart", "KeptTraining", "open_checkpoint"]
 
 FILE = "checkpoint.mtlearn"
-FIELDS = {
-    "identity",
-    "seed",
-    "weights",
-    "training",
-    "weigher",
-    "history",
-    "used_weights",
-    "least_losses",
-    "callbacks",
-    "groups",
-    "generator",
-}
+FIELDS = {"identity", "seed", "trainings"}
 SHARE_OF_TIME = 0.05
 
 
@@ -56,8 +44,9 @@ class Checkpoint:
     -----
     The state is one file: weights, the optimizer's moments, the schedule of the learning rate, the
     best weights and counters of early stopping, the state of every generator, that of a weighting,
-    and the history. It is written beside the last one and then put in its place, so that there is
-    always a whole one; a digest of SHA-256 tells a damaged one. It holds no pickle.
+    and the history; with ``n_members`` or ``refit``, those of all networks. It is written beside
+    the last one and then put in its place, so that there is always a whole one; a digest of SHA-256
+    tells a damaged one. It holds no pickle.
 
     Examples
     --------
@@ -100,167 +89,195 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class EpochStart:
+    """One of several trainings is about to begin an epoch; it waits until all of them are.
+
+    Parameters
+    ----------
+    keep : callable
+        What to do then, once.
+    """
+
+    keep: Callable[[], None]
+
+    @property
+    def n_bytes(self) -> int:
+        """About how much memory is held for it."""
+        return 0
+
+
 class CheckpointRun:
-    """A fit with a checkpoint: what it is the fit of, and the state it goes on from.
+    """A fit with a checkpoint: what it is the fit of, and the states that it goes on from.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the state is kept.
+        Where the states are kept.
     identity : dict of str to str
         What data and parameters are, as short texts.
     seed : int
-        The seed of the fit: that of the state, if there is one.
-    saved : dict or None
-        The state to go on from.
+        The seed of the fit: that of the states, if there are any.
+    stages : list of list of str
+        The names of the trainings, in the order of their stages; those of one stage are side by
+        side.
+    saved : dict of str to (dict or None), default=None
+        The states to go on from, by training; None for one that had nothing to learn.
     """
 
-    checkpoint: Checkpoint
-    identity: Mapping[str, str]
-    seed: int
-    saved: Mapping[str, Any] | None
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        identity: Mapping[str, str],
+        seed: int,
+        stages: Sequence[Sequence[str]],
+        saved: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.identity = identity
+        self.seed = seed
+        self.saved = saved or {}
+        self.whole = _whole(stages)
+        self._ended: dict[str, Any] = {}
+        self._begun: dict[str, Any] = {}
+        self._is_due: bool | None = None
+        self._kept_at: float | None = None
+        self._n_epochs, self._cost = 0, 0.0
 
     @property
-    def keeper(self) -> Callback:
-        """What keeps the state while a net is trained."""
-        return StateKeeper(self)
+    def has_several(self) -> bool:
+        """Whether there is more than one training."""
+        return len(self.whole[-1]) > 1
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the states between these epochs are to be kept; the same for all trainings."""
+        if self._kept_at is None:
+            self._kept_at, self._is_due = time.monotonic(), False
+        if self._is_due is None:
+            self._n_epochs += 1
+            self._is_due = self._is_time(time.monotonic() - self._kept_at)
+        return self._is_due
+
+    def put(self, name: str, state: Any) -> None:
+        """Take the state of a training that is about to begin an epoch, or has ended."""
+        has_ended = state is None or state["has_ended"]
+        (self._ended if has_ended else self._begun)[name] = state
+
+    def keep(self) -> None:
+        """Write the states, now that all trainings are about to begin an epoch or have ended.
+
+        If one has failed, the states stay those before.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written; the last ones are as they were.
+        """
+        is_due, self._is_due = self._is_due, None
+        states, self._begun = self._ended | self._begun, {}
+        if not is_due or set(states) not in self.whole:
+            return
+        start = time.monotonic()
+        kept = {"identity": dict(self.identity), "seed": self.seed, "trainings": states}
+        write_plain(self.checkpoint.path, kept)
+        self._kept_at, self._n_epochs = time.monotonic(), 0
+        self._cost = self._kept_at - start
+
+    def _is_time(self, waited: float) -> bool:
+        epochs, minutes = self.checkpoint.every_epochs, self.checkpoint.every_minutes
+        if epochs is None and minutes is None:
+            return waited >= self._cost / SHARE_OF_TIME
+        by_epochs = epochs is not None and self._n_epochs >= epochs
+        return by_epochs or (minutes is not None and waited >= 60 * minutes)
+
+
+class KeptTraining(Callback):
+    """A training whose state is kept whenever an epoch begins and it is time.
+
+    Parameters
+    ----------
+    run : CheckpointRun
+        The fit that it belongs to.
+    name : str
+        Its name there.
+    """
+
+    is_stateless = True
+    needs_batches = False
+
+    def __init__(self, run: CheckpointRun, name: str) -> None:
+        self.run: Any = run
+        self.name = name
 
     def restore(self, net: Any) -> int:
-        """Put a net that begins into the state that was kept; return the epochs behind it.
+        """Put a net that begins into the state that was kept; return the epochs that are left.
 
         Raises
         ------
         ValueError
             If it is not the state of such a net.
         """
-        if self.saved is None:
-            return 0
+        net.can_be_stacked &= self.run.has_several  # beside others that are there every time
+        if self.name not in self.run.saved:
+            return net.max_epochs
         try:
-            self._restore(net, self.saved)
+            return put_net_state(net, self.run.saved[self.name])
         except BROKEN as error:
-            raise _unusable(self.checkpoint, error) from error
-        return len(self.saved["history"])
-
-    def _restore(self, net: Any, saved: Mapping[str, Any]) -> None:
-        weights = as_tensors(saved["weights"])
-        shapes = {name: tensor.shape for name, tensor in all_tensors(net.module_).items()}
-        if {name: tensor.shape for name, tensor in weights.items()} != shapes:
-            raise ValueError("its weights are not those of the network")
-        with torch.no_grad():
-            put_tensors(net.module_, weights)
-        load_training_state(net, {**saved["training"], "weighing": None})
-        if net.weighing is not None and net.weighing.weigher is not None:
-            vars(net.weighing.weigher).update(saved["weigher"])
-        net.history.extend(saved["history"])
-        net.used_weights = list(saved["used_weights"])
-        net.recorder.best = dict(saved["least_losses"])
-        for name, callback in net.callbacks_:
-            if name in saved["callbacks"]:
-                _put_state(callback, saved["callbacks"][name])
-        for group, kept in zip(net.optimizer_.param_groups, saved["groups"], strict=True):
-            group.update(kept)
-        torch.default_generator.set_state(torch.tensor(saved["generator"]))
-
-    def keep(self, net: Any) -> None:
-        """Write the state of a net whose next epoch is about to begin.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; the last state is as it was.
-        """
-        training = training_state(net)
-        weighing = training.pop("weighing")
-        state = {
-            "identity": dict(self.identity),
-            "seed": self.seed,
-            "weights": as_arrays(all_tensors(net.module_)),
-            "training": training,
-            "weigher": {} if weighing is None else vars(weighing),
-            "history": [dict(row) for row in net.history[:-1]],
-            "used_weights": net.used_weights,
-            "least_losses": net.recorder.best,
-            "callbacks": {
-                name: state for name, one in net.callbacks_ if (state := _state_of(one)) is not None
-            },
-            "groups": [
-                {key: value for key, value in group.items() if key != "params"}
-                for group in net.optimizer_.param_groups
-            ],
-            "generator": torch.default_generator.get_state().numpy(),
-        }
-        write_plain(self.checkpoint.path, state)
-
-
-class StateKeeper(Callback):
-    """Keeps the state of a training whenever an epoch begins and it is time.
-
-    Parameters
-    ----------
-    run : CheckpointRun
-        Where to keep it.
-    """
-
-    is_stateless = True
-
-    def __init__(self, run: CheckpointRun) -> None:
-        self.run = run
-
-    def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
-        """Start the clock."""
-        self._kept_at, self._cost = time.monotonic(), 0.0
-        self._done = 0 if self.run.saved is None else len(self.run.saved["history"])
+            raise _unusable(self.run.checkpoint, error) from error
 
     def on_epoch_begin(self, net: Any, **_kwargs: Any) -> None:
-        """Keep what the last epoch has left, if it is time."""
-        n_epochs = len(net.history) - 1
-        if n_epochs <= self._done or not self._is_time(n_epochs):
-            return
-        start = time.monotonic()
-        self.run.keep(net)
-        self._kept_at, self._done = time.monotonic(), n_epochs
-        self._cost = self._kept_at - start
+        """Keep what the last epoch has left, if it is time, once all trainings are there."""
+        if self.run.is_due:
+            self.run.put(self.name, net_state(net, has_ended=False))
+        if self.run.has_several:
+            with suspended_settings():
+                ask(EpochStart(self.run.keep))
+        else:
+            self.run.keep()
 
-    def _is_time(self, n_epochs: int) -> bool:
-        epochs = self.run.checkpoint.every_epochs
-        minutes = self.run.checkpoint.every_minutes
-        waited = time.monotonic() - self._kept_at
-        if epochs is None and minutes is None:
-            return waited >= self._cost / SHARE_OF_TIME
-        by_epochs = epochs is not None and n_epochs - self._done >= epochs
-        return by_epochs or (minutes is not None and waited >= 60 * minutes)
+    def end(self, net: Any) -> None:
+        """Take note of the last state, for trainings that go on; of no net, it learned nothing."""
+        if self.run.has_several:
+            self.run.put(self.name, None if net is None else net_state(net, has_ended=True))
+
+    def on_train_end(self, *_args: Any, **_kwargs: Any) -> None:
+        """Let go of the states; the net outlives the fit."""
+        self.run = None
 
 
 def open_checkpoint(
     checkpoint: Checkpoint,
     identity: Mapping[str, str],
     seed: int,
+    stages: Sequence[Sequence[str]],
     callbacks: Sequence[Any],
 ) -> CheckpointRun:
-    """Return the run of a fit, with the state to go on from if there is one.
+    """Return the run of a fit, with the states to go on from if there are any.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Where the state is kept.
+        Where the states are kept.
     identity : dict of str to str
         What data and parameters are, as short texts.
     seed : int
         The seed of the fit, unless there is a state.
+    stages : list of list of str
+        The names of the trainings, in the order of their stages.
     callbacks : sequence of Callback or (str, Callback)
         The user's.
 
     Raises
     ------
     ValueError
-        If the state is of other data or parameters, or damaged, and for callbacks whose state
+        If the states are of other data or parameters, or damaged, and for callbacks whose state
         cannot be kept.
     OSError
-        If the folder cannot be made, or the state not be read.
+        If the folder cannot be made, or the file not be read.
     """
     for callback in callbacks:
         one = callback[1] if isinstance(callback, tuple) else callback
-        if not _is_stateless(one) and not hasattr(one, "state_dict"):
+        if not keeps_its_state(one):
             raise ValueError(
                 f"`checkpoint` must know the state of every callback. {type(one).__name__} has no "
                 f"`state_dict` and `load_state_dict`; add them, or is_stateless = True if it has "
@@ -269,17 +286,19 @@ def open_checkpoint(
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(checkpoint.path)
     if not checkpoint.path.exists():
-        return CheckpointRun(checkpoint, identity, seed, None)
+        return CheckpointRun(checkpoint, identity, seed, stages)
     try:
         saved = read_plain(checkpoint.path)
-        if set(saved) != FIELDS or not all(isinstance(row, dict) for row in saved["history"]):
+        if set(saved) != FIELDS:
             raise ValueError("it has other fields than a state has")
-        then, seed = dict(saved["identity"]), int(saved["seed"])
+        then, seed, states = dict(saved["identity"]), int(saved["seed"]), saved["trainings"]
         different = [
             _difference(key, then.get(key), identity.get(key))
             for key in sorted({*then, *identity})
             if then.get(key) != identity.get(key)
         ]
+        if not different:
+            _check_states(states, stages)
     except BROKEN as error:
         raise _unusable(checkpoint, error) from error
     if different:
@@ -287,7 +306,22 @@ def open_checkpoint(
             f"`checkpoint`: {str(checkpoint.folder)!r} holds the state of another fit. Different "
             f"are {'; '.join(different)}. Pass another folder, or delete this one."
         )
-    return CheckpointRun(checkpoint, identity, seed, saved)
+    return CheckpointRun(checkpoint, identity, seed, stages, states)
+
+
+def _whole(stages: Sequence[Sequence[str]]) -> list[set[str]]:
+    """Return the names of the trainings that have begun in each stage."""
+    return list(accumulate(map(set, stages), set.union))
+
+
+def _check_states(states: Mapping[str, Any], stages: Sequence[Sequence[str]]) -> None:
+    if set(states) not in _whole(stages):
+        raise ValueError("it has the states of other trainings")
+    for state in states.values():
+        if state is None:
+            continue
+        if set(state) != STATE_FIELDS or not all(isinstance(row, dict) for row in state["history"]):
+            raise ValueError("it has other fields than a state has")
 
 
 def _unusable(checkpoint: Checkpoint, error: BaseException) -> ValueError:
@@ -303,23 +337,3 @@ def _difference(key: str, then: str | None, now: str | None) -> str:
     if then is None or now is None:
         return f"{key} (only {'now' if then is None else 'then'})"
     return key if then.startswith("sha256:") else f"{key} ({then} then, {now} now)"
-
-
-def _is_stateless(callback: Any) -> bool:
-    return isinstance(callback, EpochTimer | PrintLog) or getattr(callback, "is_stateless", False)
-
-
-def _state_of(callback: Any) -> Any:
-    """Return the state of a callback; None if it has none."""
-    if isinstance(callback, LRScheduler):
-        schedule = callback.lr_scheduler_.state_dict()
-        return {"schedule": schedule, "batch": getattr(callback, "batch_idx_", 0)}
-    return callback.state_dict() if hasattr(callback, "state_dict") else None
-
-
-def _put_state(callback: Any, state: Any) -> None:
-    if isinstance(callback, LRScheduler):
-        callback.lr_scheduler_.load_state_dict(state["schedule"])
-        callback.batch_idx_ = state["batch"]
-    else:
-        callback.load_state_dict(state)

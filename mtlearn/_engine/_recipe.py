@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from mtlearn._engine._callbacks import see_batches
 from mtlearn._engine._data import count_batches
 from mtlearn._engine._make_net import make_net
 from mtlearn._engine._module import MultiOutputModule, build_module
@@ -205,7 +206,7 @@ class Recipe:
             shuffle=self.shuffle,
             loss_limit=LOSS_LIMIT if self.normalize_losses else float("inf"),
             callbacks=[*callbacks, *own],
-            keep_batches=any(getattr(_bare(c), "needs_batches", True) for c in callbacks),
+            keep_batches=see_batches(callbacks),
             record_rate=self.learning_rate_schedule is not None,
             fast_step=self.fast_step,
             device=self.device,
@@ -227,8 +228,3 @@ def check_device(device: str) -> None:
             f"`device` must be one that torch can use here. Got {device!r}; 'cpu' always works. "
             f"({str(error).splitlines()[0]})"
         ) from error
-
-
-def _bare(callback: Any) -> Any:
-    """Return a callback without its name."""
-    return callback[1] if isinstance(callback, tuple) else callback

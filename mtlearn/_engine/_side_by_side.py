@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mtlearn._engine._checkpoint import EpochStart
 from mtlearn._engine._stacks import Epoch, Stacks
 from mtlearn._engine._stopping import HeldOutLoss
 from mtlearn._pausing import PausingCall
@@ -15,6 +16,7 @@ __all__ = ["Outcome", "side_by_side"]
 
 MOST_TOGETHER = 256
 BYTES_TOGETHER = 2**30
+IN_AN_EPOCH = Epoch, HeldOutLoss, EpochStart  # the last ends it
 
 # What a call returned, and None; or None, and what it raised.
 Outcome = tuple[Any, BaseException | None]
@@ -84,31 +86,30 @@ def _begin(
 
 
 def _train(waiting: Sequence[PausingCall], progress: Callable[[int, int, int], None]) -> None:
-    """Answer calls until all are done."""
+    """Answer calls until all are done; those that are ahead in an epoch wait for the others."""
     stacks, n_epochs = Stacks(), 0
     while waiting:
         n_epochs += 1
-        for call, answer in zip(waiting, _answers(stacks, waiting), strict=True):
+        kind = next(k for k in IN_AN_EPOCH if any(isinstance(c.question, k) for c in waiting))
+        asking = [call for call in waiting if isinstance(call.question, kind)]
+        answers = _answers(stacks, [call.question for call in asking])
+        for call, answer in zip(asking, answers, strict=True):
             call.go_on(answer)
         left = [call for call in waiting if not call.done]
         progress(len(waiting) - len(left), len(left), n_epochs)
         waiting = left
 
 
-def _answers(stacks: Stacks, calls: Sequence[PausingCall]) -> Sequence[Any]:
-    answers: list[Any] = [None] * len(calls)
-    losses = {i: c.question for i, c in enumerate(calls) if isinstance(c.question, HeldOutLoss)}
-    if losses:
-        n_rows = sum(loss.n_rows for loss in losses.values())
-        mean = sum(loss.value * loss.n_rows for loss in losses.values()) / n_rows
-        for i in losses:
-            answers[i] = mean
-    epochs = {i: c.question for i, c in enumerate(calls) if isinstance(c.question, Epoch)}
+def _answers(stacks: Stacks, questions: Sequence[Any]) -> Sequence[Any]:
+    """Return the answers to questions of one kind."""
+    if isinstance(questions[0], HeldOutLoss):
+        n_rows = sum(loss.n_rows for loss in questions)
+        mean = sum(loss.value * loss.n_rows for loss in questions) / n_rows
+        return [mean] * len(questions)
     try:
+        if isinstance(questions[0], EpochStart):
+            return [questions[0].keep()] * len(questions)
         with training_settings(1, 0):
-            found: Sequence[Any] = stacks.train(list(epochs.values())) if epochs else []
+            return stacks.train(questions)
     except Exception as error:  # noqa: BLE001 - it belongs to the fits, as if each had met it
-        found = [error] * len(epochs)
-    for i, answer in zip(epochs, found, strict=True):
-        answers[i] = answer
-    return answers
+        return [error] * len(questions)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mtlearn._engine._module import all_tensors
 from mtlearn._pausing import ask, can_ask
+from mtlearn._torch_state import suspended_settings
 from mtlearn._typing import Array
 from mtlearn.exceptions import DivergenceError
 
@@ -152,7 +153,8 @@ class BestEpoch(Callback):
         if loss is None:
             return
         if self.is_shared and can_ask():
-            loss = ask(HeldOutLoss(loss, len(net.watched)))
+            with suspended_settings():
+                loss = ask(HeldOutLoss(loss, len(net.watched)))
         is_least = loss < self._least
         self._least = min(self._least, loss)
         allowed = self._least + self.tolerance * abs(self._least)

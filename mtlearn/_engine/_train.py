@@ -10,7 +10,7 @@ from typing import Any
 from skorch.helper import predefined_split
 from skorch.history import History
 
-from mtlearn._engine._checkpoint import CheckpointRun
+from mtlearn._engine._checkpoint import KeptTraining
 from mtlearn._engine._data import Rows, TrainingData, training_data
 from mtlearn._engine._history import history_rows
 from mtlearn._engine._module import MultiOutputModule
@@ -85,7 +85,7 @@ def train(
     callbacks: Sequence[Any] = (),
     before: Trained | None = None,
     totals: Mapping[str, tuple[float, int]] | None = None,
-    checkpoint: CheckpointRun | None = None,
+    checkpoint: KeptTraining | None = None,
 ) -> Trained:
     """Build the network, or go on with one, and train it.
 
@@ -111,7 +111,7 @@ def train(
         The run to continue; its network is trained in place, see `undone_on_failure`.
     totals : mapping of str to (float, int), default=None
         The totals of the rows that these belong to; None for none.
-    checkpoint : CheckpointRun, default=None
+    checkpoint : KeptTraining, default=None
         Where the state is kept, and gone on from; None for nowhere.
 
     Returns
@@ -149,6 +149,8 @@ def train(
                 module = module.to(recipe.device)
         recipe = recipe.for_rows(max(len(data), 1))
         if not data.labels:
+            if checkpoint is not None:
+                checkpoint.end(None)
             if before is not None:
                 return replace(before, totals=data.totals)
             return Trained(recipe, module.eval(), None, data.totals, history, 0)
@@ -163,9 +165,8 @@ def train(
             name = f"{main_output}_loss" if main_output in watched.labels else "loss"
             recipe = replace(recipe, monitor=f"valid_{name}")
         if checkpoint is not None:
-            callbacks = [*callbacks, ("checkpoint", checkpoint.keeper)]
+            callbacks = [*callbacks, ("checkpoint", checkpoint)]
         net = _find_net(recipe, module, heads, callbacks, before, len(data))
-        net.can_be_stacked &= checkpoint is None
         net.epochs_before = len(history)
         net.interrupts = interrupts
         with frozen(module, recipe.param_groups) as net.frozen:
@@ -239,7 +240,7 @@ def _run(
     net: Net,
     data: TrainingData,
     watched: TrainingData | None,
-    checkpoint: CheckpointRun | None = None,
+    checkpoint: KeptTraining | None = None,
 ) -> tuple[int, DivergenceError | None]:
     """Run all epochs, or those that are left, until a signal or the best epoch stops them.
 
@@ -253,13 +254,15 @@ def _run(
     try:
         with suppress(StopTraining):
             net.notify("on_train_begin", X=data, y=None)
-            done = 0 if checkpoint is None else checkpoint.restore(net)
-            net.fit_loop(data, epochs=net.max_epochs - done)
+            n_epochs = net.max_epochs if checkpoint is None else checkpoint.restore(net)
+            net.fit_loop(data, epochs=n_epochs)
         if not _best_epoch(net) and not has_finite_weights(net.module_):
             raise weights_diverged(net)  # a callback or a signal ended the epoch before its check
         if net.history and "train_loss" not in net.history[-1]:
             del net.history[-1]
         best = _best_epoch(net) or len(net.history)
+        if checkpoint is not None:
+            checkpoint.end(net)
     except Diverged as diverged:
         best, error = _go_back(net, diverged)
     history = net.history_

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,8 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlearn._engine._callbacks import copy_callbacks
-from mtlearn._engine._checkpoint import Checkpoint, CheckpointRun, open_checkpoint
+from mtlearn._engine._callbacks import copy_callbacks, see_batches
+from mtlearn._engine._checkpoint import (
+    Checkpoint,
+    CheckpointRun,
+    KeptTraining,
+    open_checkpoint,
+)
 from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._typing import Array, ArrayLike
@@ -20,7 +25,7 @@ from mtlearn._validation import naming
 from mtlearn._version import VERSION
 from mtlearn.inputs import Inputs
 
-__all__ = ["begin_checkpoint"]
+__all__ = ["begin_checkpoint", "begin_training"]
 
 WITHOUT_EFFECT = ("callbacks", "verbose")
 ROWS_AT_ONCE = 2**16
@@ -28,28 +33,31 @@ ROWS_AT_ONCE = 2**16
 
 def begin_checkpoint(
     estimator: Any,
-    checkpoint: Checkpoint | str | os.PathLike[str] | None,
-    recipe: Recipe,
+    checkpoint: Checkpoint | str | os.PathLike[str],
+    seed: int,
     rows: Rows,
     held: Rows | None,
     groups: ArrayLike | None,
-) -> tuple[Recipe, CheckpointRun | None]:
-    """Return the recipe with the seed of the state that is kept, and where it is kept.
+    stages: Sequence[Sequence[str]],
+) -> CheckpointRun:
+    """Return where the state of a fit is kept, and what it goes on from.
 
     Parameters
     ----------
     estimator : estimator
         What is fitted.
-    checkpoint : Checkpoint, str, path-like or None
-        What the user gave; None to keep no state.
-    recipe : Recipe
-        How to train.
+    checkpoint : Checkpoint, str or path-like
+        What the user gave.
+    seed : int
+        The seed of the fit, unless there is a state.
     rows : Rows
         All rows.
     held : Rows or None
         The rows that the user gave to watch the losses on.
     groups : array-like or None
         The groups of the rows.
+    stages : list of list of str
+        The names of the trainings, in the order of their stages.
 
     Raises
     ------
@@ -58,8 +66,6 @@ def begin_checkpoint(
     OSError
         If the folder cannot be used.
     """
-    if checkpoint is None:
-        return recipe, None
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     with naming(type(estimator).__name__):
@@ -70,8 +76,40 @@ def begin_checkpoint(
             )
         identity = _identity(estimator.get_params(), rows, held, groups)
         callbacks = copy_callbacks(estimator.callbacks)
-        run = open_checkpoint(checkpoint, identity, recipe.seed, callbacks)
-    return replace(recipe, seed=run.seed), run
+        if sum(map(len, stages)) > 1:  # networks side by side compute in another order
+            identity["callbacks that see batches"] = "some" if see_batches(callbacks) else "none"
+        return open_checkpoint(checkpoint, identity, seed, stages, callbacks)
+
+
+def begin_training(
+    estimator: Any,
+    checkpoint: Checkpoint | KeptTraining | str | os.PathLike[str] | None,
+    recipe: Recipe,
+    rows: Rows,
+    held: Rows | None,
+    groups: ArrayLike | None,
+) -> tuple[Recipe, KeptTraining | None]:
+    """Return the recipe with the seed of the state that is kept, and where it is kept.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    checkpoint : Checkpoint, KeptTraining, str, path-like or None
+        What the user gave; the training of a member, which has begun; None to keep no state.
+    recipe : Recipe
+        How to train.
+    rows : Rows
+        All rows.
+    held : Rows or None
+        The rows that the user gave to watch the losses on.
+    groups : array-like or None
+        The groups of the rows.
+    """
+    if checkpoint is None or isinstance(checkpoint, KeptTraining):
+        return recipe, checkpoint
+    run = begin_checkpoint(estimator, checkpoint, recipe.seed, rows, held, groups, [["net"]])
+    return replace(recipe, seed=run.seed), KeptTraining(run, "net")
 
 
 def _identity(

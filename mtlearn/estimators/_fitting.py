@@ -11,14 +11,14 @@ from sklearn.utils.validation import check_consistent_length
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks, copy_callbacks
-from mtlearn._engine._checkpoint import Checkpoint
+from mtlearn._engine._checkpoint import Checkpoint, KeptTraining
 from mtlearn._engine._data import Rows
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._sklearn import validate_parameter_constraints
 from mtlearn._typing import Array, ArrayLike, LossWeights, SampleWeight, Spec
 from mtlearn._validation import naming
-from mtlearn.estimators._checkpointing import begin_checkpoint
+from mtlearn.estimators._checkpointing import begin_training
 from mtlearn.estimators._continuing import (
     check_known_labels,
     check_same_network,
@@ -80,7 +80,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
         groups: ArrayLike | None,
         given_y: Any,
         own: Mapping[str, Any] | None = None,
-        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        checkpoint: Checkpoint | KeptTraining | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit all outputs; with ``warm_start``, go on from where the last fit ended.
 
@@ -94,7 +94,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
             check_consistent_length(values, groups)
             held = validation and self._find_held(*validation, parts, rows, main_output)
             recipe = self._find_recipe(values, parts, before, is_validated=held is not None)
-            recipe, state = begin_checkpoint(self, checkpoint, recipe, rows, held, groups)
+            recipe, kept_training = begin_training(self, checkpoint, recipe, rows, held, groups)
             with naming(self._owner), recipe.settings(_n_epochs(before)):
                 training = rows
                 if before is None:
@@ -131,7 +131,7 @@ class Fitting(CallbackSupportMixin, Predictions, FittedState):
                     main_output,
                     callbacks=callbacks,
                     before=before,
-                    checkpoint=state,
+                    checkpoint=kept_training,
                 )
             self._keep(trained, kept, continues=bool(self.warm_start))
         return self._or_raise(trained)

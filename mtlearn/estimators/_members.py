@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
@@ -10,14 +10,18 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from mtlearn._engine._checkpoint import Checkpoint
+from mtlearn._engine._checkpoint import Checkpoint, CheckpointRun, KeptTraining
+from mtlearn._engine._data import Rows
 from mtlearn._engine._side_by_side import side_by_side
 from mtlearn._random import part_seed, root_seed
 from mtlearn._typing import Array, ArrayLike, RandomState, SampleWeight
+from mtlearn.estimators._checkpointing import begin_checkpoint
 from mtlearn.estimators._fitting import Fitting
 from mtlearn.estimators._member_fold import MemberFold
+from mtlearn.estimators._outputs import find_heads
 from mtlearn.estimators._predictions import has_std
 from mtlearn.heads import ClassHead, Head
+from mtlearn.inputs import Inputs
 from mtlearn.targets import Targets
 
 __all__ = ["Members"]
@@ -79,7 +83,7 @@ class Members(Fitting):
         groups: ArrayLike | None,
         given_y: Any,
         own: Mapping[str, Any] | None = None,
-        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        checkpoint: Checkpoint | KeptTraining | str | os.PathLike[str] | None = None,
     ) -> Self:
         given: dict[str, Any] = {"main_output": main_output, "given_y": given_y, "own": own}
         refits = self.refit and self._stops_early(len(y), is_validated=validation is not None)
@@ -87,28 +91,30 @@ class Members(Fitting):
             labels = y, sample_weight, heads
             given["checkpoint"] = checkpoint
             return super()._fit(X, *labels, validation=validation, groups=groups, **given)
-        if checkpoint is not None:
-            raise ValueError(
-                f"{self._owner}: `checkpoint` keeps the state of one network. Got n_members="
-                f"{self.n_members} and refit={self.refit}; fit members one by one, with a folder "
-                f"and a `random_state` each."
-            )
         with self._as_it_was_on_failure(None):
             goes_on = self.warm_start and self.__sklearn_is_fitted__()
-            members = self._members_to_go_on() if goes_on else self._new_members("member")
             values = self._check_X(X, reset=not goes_on)
             if validation is not None:
                 validation = (self._check_X(validation[0], reset=False), *validation[1:])
             labels = values, y, sample_weight, heads
+            seed, run = root_seed(self.random_state), None
+            names = [self._names(stage) for stage in ("member", "refit")[: 1 + refits]]
+            if checkpoint is not None:
+                rows = self._all_rows(*labels, main_output, validation)
+                run = begin_checkpoint(self, checkpoint, seed, *rows, groups, names)
+                seed = run.seed
+            members = self._members_to_go_on() if goes_on else self._new_members(seed, names[0])
             with _as_they_were_on_failure(members):
-                _fit_all(members, *labels, validation=validation, groups=groups, **given)
+                kept = _kept_trainings(run, names[0])
+                _fit_all(members, kept, *labels, validation=validation, groups=groups, **given)
             history = _mean_history([member.history_ for member in members])
             if refits:
-                again = self._new_members("refit")
+                again = self._new_members(seed, names[1])
                 for member in again:
                     member.early_stopping = False
                     member._stop_after = members[0].best_epoch_
-                _fit_all(again, *labels, validation=None, groups=None, **given)
+                kept = _kept_trainings(run, names[1])
+                _fit_all(again, kept, *labels, validation=None, groups=None, **given)
                 members = [*members, *again]
             self._keep_members(members, own)
             self.history_, self.n_iter_ = history, len(history)
@@ -128,7 +134,7 @@ class Members(Fitting):
             return super()._partial_fit(X, y, sample_weight, heads, classes, own, main_output)
         with self._as_it_was_on_failure(None):
             goes_on = self.__sklearn_is_fitted__()
-            members = self._members_to_go_on() if goes_on else self._new_members("member")
+            members = self._members_to_go_on() if goes_on else self._begin_members()
             values = self._check_X(X, reset=not goes_on)
             with _as_they_were_on_failure(members):
                 for member in members:
@@ -214,11 +220,32 @@ class Members(Fitting):
         each = [member._predict_proba(rows, with_classes) for member in self.members_]
         return {name: np.mean([one[name] for one in each], axis=0) for name in with_classes}
 
-    def _new_members(self, kind: str) -> list[Self]:
+    def _all_rows(
+        self,
+        X: Array | Inputs,
+        y: Targets,
+        sample_weight: SampleWeight,
+        heads: Mapping[str, Head] | None,
+        main_output: str | None,
+        validation: tuple[ArrayLike, Targets, SampleWeight] | None,
+    ) -> tuple[Rows, Rows | None]:
+        """Return the rows to learn, and those that the user gave to watch the losses on."""
+        self._check_rows(X, y)
+        parts = find_heads(y, heads, self._owner)
+        rows, _ = self._find_rows(X, y, parts, sample_weight)
+        return rows, validation and self._find_held(*validation, parts, rows, main_output)
+
+    def _names(self, stage: str) -> list[str]:
+        """Return the names of the members that are trained in a stage."""
+        return [f"{stage}/{i}" for i in range(self.n_members)]
+
+    def _begin_members(self) -> list[Self]:
+        return self._new_members(root_seed(self.random_state), self._names("member"))
+
+    def _new_members(self, seed: int, names: Sequence[str]) -> list[Self]:
         """Return estimators of one network each, which draw from seeds of their own."""
-        seed = root_seed(self.random_state)
         members = []
-        for i in range(self.n_members):
+        for i, name in enumerate(names):
             member = clone(self)
             for of_tasks in ("_skl_callbacks", "_parent_callback_ctx"):
                 member.__dict__.pop(of_tasks, None)
@@ -226,7 +253,7 @@ class Members(Fitting):
                 n_members=1,
                 refit=False,
                 verbose=0,
-                random_state=part_seed(seed, f"{kind}/{i}") % 2**31,
+                random_state=part_seed(seed, name) % 2**31,
             )
             member.validation_fraction = MemberFold(
                 self.validation_fraction, i, self.n_members, part_seed(seed, "folds") % 2**31
@@ -265,8 +292,17 @@ class Members(Fitting):
         )
 
 
-def _fit_all(members: list[Any], *args: Any, **kwargs: Any) -> None:
-    fits = [partial(member._fit, *args, **kwargs) for member in members]
+def _kept_trainings(run: CheckpointRun | None, names: Sequence[str]) -> list[KeptTraining | None]:
+    return [None if run is None else KeptTraining(run, name) for name in names]
+
+
+def _fit_all(
+    members: list[Any], kept: list[KeptTraining | None], *args: Any, **kwargs: Any
+) -> None:
+    fits = [
+        partial(member._fit, *args, **kwargs, checkpoint=of_member)
+        for member, of_member in zip(members, kept, strict=True)
+    ]
     for _, error in side_by_side(fits, all_at_once=True):
         if error is not None:
             raise error

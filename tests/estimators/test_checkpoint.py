@@ -151,7 +151,7 @@ def test_how_often_it_is_kept(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
         "mtlearn._engine._checkpoint.write_plain",
-        lambda _path, state: written.append(len(state["history"])),
+        lambda _path, state: written.append(len(state["trainings"]["net"]["history"])),
     )
     make().fit(X, Y, checkpoint=Checkpoint(tmp_path, every_epochs=5))
     assert written == [5, 10]
@@ -206,9 +206,16 @@ def sealed(header, arrays):
     return b"mtlearn plain 1\n" + hashlib.sha256(body).digest() + body
 
 
+def holder(header, name):
+    """The pairs of names and values, of the file or of the training in it, with a name."""
+    ((_, training),) = next(pair for pair in header["$dict"] if pair[0] == "trainings")[1]["$dict"]
+    found = (header, training)
+    return next(one["$dict"] for one in found if any(pair[0] == name for pair in one["$dict"]))
+
+
 def entry(header, name):
     """The pair of a name and what is kept under it."""
-    return next(pair for pair in header["$dict"] if pair[0] == name)
+    return next(pair for pair in holder(header, name) if pair[0] == name)
 
 
 def replaced(name, value):
@@ -220,7 +227,7 @@ def replaced(name, value):
 
 def left_out(name):
     def edit(header):
-        header["$dict"].remove(entry(header, name))
+        holder(header, name).remove(entry(header, name))
 
     return edit
 
@@ -250,6 +257,9 @@ def broadcast(header):
         replaced("callbacks", []),
         replaced("groups", []),
         replaced("generator", "text"),
+        replaced("trainings", {"$dict": []}),
+        replaced("trainings", {"$dict": [["net", None]]}),
+        replaced("trainings", {"$dict": [["member/0", None]]}),
         left_out("history"),
         left_out("weights"),
         broadcast,
@@ -384,8 +394,8 @@ def test_callbacks_keep_their_state_too(tmp_path):
 def test_what_cannot_be_kept_is_refused_at_once(tmp_path):
     with pytest.raises(ValueError, match="Got warm_start=True"):
         make(warm_start=True).fit(X, Y, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"state of one network. Got n_members=2"):
-        make(n_members=2).fit(X, Y, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="Got warm_start=True"):
+        make(warm_start=True, n_members=2).fit(X, Y, checkpoint=tmp_path)
     for value in (0, -1, 1.5, True, "1"):
         with pytest.raises(ValueError, match=r"`every_epochs` must be an integer above 0\. Got"):
             Checkpoint(tmp_path, every_epochs=value)

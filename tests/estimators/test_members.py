@@ -10,6 +10,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.model_selection import GridSearchCV, GroupKFold, ShuffleSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from mtlearn import (
     Inputs,
@@ -80,6 +81,24 @@ def test_a_member_is_what_its_seed_makes_of_a_single_network():
         np.testing.assert_allclose(
             alone.predict(X)["number"], member.predict(X)["number"], atol=1e-9
         )
+
+
+class Draws(nn.Module):
+    """A module of the user's, which draws from torch's generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.4), nn.Tanh())
+
+    def forward(self, X):
+        return self.layers(X)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_member_draws_what_it_would_draw_alone(early_stopping):
+    net = make(trunk=Draws(), early_stopping=early_stopping).fit(X, Y)
+    for member in net.members_:
+        assert clone(member).fit(X, Y).history_ == member.history_
 
 
 @pytest.mark.parametrize("fast", ["auto", False])

@@ -398,9 +398,8 @@ def test_one_row_at_a_time_as_dicts():
     for i in range(80):
         batch.partial_fit(dicts[i : i + 1], y["kind"][i : i + 1])
     assert net.predict_one(dicts[3]) == batch.predict(dicts)[3]
-    assert net.predict_proba_one(dicts[3]) == dict(
-        zip(["a", "b"], batch.predict_proba(dicts)[3].tolist(), strict=True)
-    )
+    expected = dict(zip(["a", "b"], batch.predict_proba(dicts)[3].tolist(), strict=True))
+    assert net.predict_proba_one(dicts[3]) == pytest.approx(expected, rel=1e-12)
     both = OnlineMultiOutputNet(random_state=0)
     for i, x in enumerate(dicts):
         both.learn_one(x, {"kind": y["kind"][i], "price": y["price"][i]})
