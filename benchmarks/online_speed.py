@@ -11,28 +11,38 @@ heads, scaling, estimates of absent features, of which a quarter is absent) with
 The loop and the pass return the prediction from before the step, too; ``partial_fit`` does not.
 The ratio is that to the loop. Times depend on the machine and its load.
 
-The memory is VmRSS, read from /proc, which Linux has, along a stream of 200,000 rows of 24
-features, 32 at a time.
+Where deep-river is installed, its ``Classifier`` learns beside them: a network of as many layers,
+whose last one alone has a head, by stochastic gradient descent. It gets complete rows as it takes
+them, one as a dict, several as a frame, made beforehand. It is no part of the development tools,
+for its releases ask for other versions of torch and pandas than these::
+
+    python -m pip install --no-deps "deep-river==0.3.4" "river==0.25.0" "torchviz==0.0.3"
+
+The memory is VmRSS, read from /proc, which Linux has, along a stream of a million rows of 24
+features, 32 at a time, with two layers of 16 units; it takes some minutes.
 """
 
 import re
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from _timing import arguments, in_turns, number, one_thread, ratio, table, write
 
 one_thread()
 
 import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from _online_parts import PublishedHedge, paper_hedge  # noqa: E402
 
 from mtlearn import OnlineMultiOutputNet  # noqa: E402
 from mtlearn.trunks import Hedge  # noqa: E402
 
-LOOP, PASS, SAME, OURS = "loop", "one pass", "same algorithm", "default"
-N_ROWS = 200_000
+LOOP, PASS, SAME, OURS, DEEP = "loop", "one pass", "same algorithm", "default", "deep-river"
+N_ROWS, N_AT_ONCE = 1_000_000, 4000
 Learn = Callable[[int], object]
 
 
@@ -71,7 +81,35 @@ def learners(n_features: int, n_layers: int, batch_size: int) -> dict[str, Learn
         net.partial_fit(rows[:batch_size], y[:batch_size], classes=[0, 1])
         return lambda i: net.partial_fit(rows[parts[i % 64]], y[parts[i % 64]])
 
-    return {name: by_torch(name) for name in torches} | {name: by_net(name) for name in nets}
+    found = {name: by_torch(name) for name in torches} | {name: by_net(name) for name in nets}
+    if find_spec("deep_river"):
+        found[DEEP] = by_deep_river(X, y, n_layers, batch_size)
+    return found
+
+
+def by_deep_river(X: np.ndarray, y: np.ndarray, n_layers: int, batch_size: int) -> Learn:
+    """Return what makes the i-th step of the classifier of deep-river."""
+    from deep_river.classification import Classifier
+
+    torch.manual_seed(0)
+    layers: list[torch.nn.Module] = []
+    for i in range(n_layers):
+        layers += [torch.nn.Linear(100 if i else X.shape[1], 100), torch.nn.ReLU()]
+    model: Any = Classifier(
+        torch.nn.Sequential(*layers, torch.nn.Linear(100, 2)),
+        loss_fn="cross_entropy",
+        optimizer_fn="sgd",
+        lr=0.01,
+    )
+    frame, labels = pd.DataFrame(X).add_prefix("x"), pd.Series(y)
+    if batch_size == 1:
+        rows, classes = frame.to_dict("records"), y.tolist()
+        model.learn_one(rows[0], 0)
+        model.learn_one(rows[0], 1)
+        return lambda i: model.learn_one(rows[i % 64], classes[i % 64])
+    starts = range(0, len(X), batch_size)
+    parts = [(frame[i : i + batch_size], labels[i : i + batch_size]) for i in starts]
+    return lambda i: model.learn_many(*parts[i % 64])
 
 
 def speed(learn: Learn, batch_size: int, seconds: float) -> float:
@@ -92,12 +130,14 @@ def memory() -> float:
 
 def along(n_rows: int) -> list[tuple[str, str, str]]:
     """Return the memory at some points of a stream, and the seconds to them."""
-    X, y = rows_of(3200, 24)
-    X[np.random.default_rng(1).random(X.shape) < 0.25] = np.nan
-    net = OnlineMultiOutputNet(batch_size=32, random_state=0)
-    marks = sorted({3200, *(n_rows * i // 5 // 3200 * 3200 for i in range(1, 6))})
+    rng = np.random.default_rng(0)
+    net = OnlineMultiOutputNet(Hedge((16, 16)), batch_size=32, random_state=0)
+    marks = {N_AT_ONCE, *(n_rows * i // 5 for i in range(1, 6))}
     found, start = [], time.perf_counter()
-    for n_done in range(3200, n_rows + 1, 3200):
+    for n_done in range(N_AT_ONCE, n_rows + 1, N_AT_ONCE):
+        X = rng.normal(size=(N_AT_ONCE, 24))
+        y = (X[:, :3].sum(axis=1) > 0).astype(np.int64)
+        X[rng.random(X.shape) < 0.25] = np.nan
         net.partial_fit(X, y)
         if n_done in marks:
             seconds = time.perf_counter() - start
@@ -127,21 +167,11 @@ def main() -> None:
                 ratios = [ratio(found[name], found[LOOP]) for name in (SAME, OURS)]
                 rows.append((str(n_features), str(batch_size), str(n_layers), *cells, *ratios))
                 print(*rows[-1], flush=True)
-    header = (
-        "features",
-        "batch",
-        "layers",
-        LOOP,
-        PASS,
-        SAME,
-        OURS,
-        "ratio, same",
-        "ratio, default",
-    )
+    header = ("features", "batch", "layers", *made, "ratio, same", "ratio, default")
     texts = [
         table(header, rows),
         "Memory along a stream:\n",
-        table(("rows", "MB", "seconds"), along(6400 if args.quick else N_ROWS)),
+        table(("rows", "MB", "seconds"), along(2 * N_AT_ONCE if args.quick else N_ROWS)),
     ]
     print(*texts, sep="\n")
     if args.write:

@@ -1,6 +1,7 @@
 """Statistics of features that come and go: means, scales and covariances, row by row."""
 
 import numpy as np
+from scipy.linalg import blas, lapack
 
 from mtlearn._typing import Array, Floats, Mask
 
@@ -92,8 +93,9 @@ class RunningFeatures:
             self.n_rows += len(rows)
             return z
         for row, there in zip(z, present, strict=True):
-            gain = self._fill(row, there)
-            self._update_covariance(row, there, gain)
+            filled = self._fill(row, there)
+            if there.any():
+                self._update_covariance(row, filled)
             self.n_rows += 1
         return z
 
@@ -147,28 +149,25 @@ class RunningFeatures:
         later = present[::-1].cumsum(axis=0)[::-1] - present
         return present * self.forgetting**later
 
-    def _fill(self, row: Floats, there: Mask) -> tuple[Array, Array, Floats] | None:
-        """Write the estimates of absent values; return the positions, and what they came by."""
-        absent, known = np.flatnonzero(~there), np.flatnonzero(there)
+    def _fill(self, row: Floats, there: Mask) -> tuple[Array, Floats] | None:
+        """Write the estimates of absent values; return their positions and covariance, if any."""
+        known, absent = there.nonzero()[0], (~there).nonzero()[0]
         if not len(absent) or not len(known):
             return None
-        inner = self.covariance[known[:, None], known]
-        inner.flat[:: len(known) + 1] += RIDGE
-        gain: Floats = np.linalg.solve(inner, self.covariance[known[:, None], absent])  # pyright: ignore
-        row[absent] = np.clip(row[known] @ gain, -CLIP, CLIP)
-        return known, absent, gain
+        inner = self.covariance.take(known, 0).take(known, 1)
+        inner.flat[:: len(known) + 1] += RIDGE  # so that there always is a Cholesky factor
+        of_absent = self.covariance.take(absent, 0)
+        # With L that of S_oo + 0.1 I, L^-1 z_o and L^-1 S_om hold all that is asked for.
+        factor = lapack.dpotrf(inner.T, lower=1, overwrite_a=1)[0]
+        z = blas.dtrsv(factor, row[known], lower=1)
+        gain = blas.dtrsm(1.0, factor, of_absent.take(known, 1).T, lower=1, overwrite_b=1)
+        row[absent] = (z @ gain).clip(-CLIP, CLIP)
+        return absent, of_absent.take(absent, 1) - gain.T @ gain
 
-    def _update_covariance(
-        self, row: Floats, there: Mask, filled: tuple[Array, Array, Floats] | None
-    ) -> None:
-        if not there.any():
-            return
+    def _update_covariance(self, row: Floats, filled: tuple[Array, Floats] | None) -> None:
         share = max(1.0 / (self.n_rows + FIRST_ROWS), 1.0 - self.forgetting)
-        extra = np.multiply.outer(share * row, row)
-        if filled is not None:
-            known, absent, gain = filled
-            inner = self.covariance[absent[:, None], absent]
-            explained = self.covariance[absent[:, None], known] @ gain
-            extra[absent[:, None], absent] += share * (inner - explained)
         self.covariance *= 1 - share
-        self.covariance += extra
+        if filled is not None:
+            absent, rest = filled
+            self.covariance[absent[:, None], absent] += share * rest
+        self.covariance = blas.dger(share, row, row, a=self.covariance.T, overwrite_a=1).T

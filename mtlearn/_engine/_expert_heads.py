@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from scipy.linalg import blas, lapack
 
 from mtlearn._typing import Array, Floats
 
@@ -224,17 +225,24 @@ def _one_row(w: Floats, p: Floats, x: Floats, g: Floats, c: Floats) -> None:
     px = np.matmul(p, x[:, None, :, None])[..., 0]
     f = 1.0 / (1.0 + c * (px * x[:, None]).sum(-1))
     w -= (g * f)[..., None] * px
-    p -= ((c * f)[..., None] * px)[..., None] * px[..., None, :]
+    for place, factor in np.ndenumerate(c * f):
+        p[place] = blas.dger(-factor, px[place], px[place], a=p[place].T, overwrite_a=1).T
 
 
 def _many_rows(w: Floats, p: Floats, x: Floats, g: Floats, c: Floats) -> None:
-    """Make one step of several rows, in place."""
-    g, c = g.transpose(0, 2, 1)[..., None], c.transpose(0, 2, 1)[..., None]
-    px = p @ x[:, None].transpose(0, 1, 3, 2)
-    inner = c * (x[:, None] @ px)
+    """Make one step of several rows, in place.
+
+    With A the rows times the roots of c, and L the Cholesky factor of I + A P A', the covariance
+    falls by U'U, where U = L^-1 A P.
+    """
+    roots = np.sqrt(c).transpose(0, 2, 1)[..., None]
+    rows = roots * x[:, None]
+    u = rows @ p
+    inner = u @ rows.transpose(0, 1, 3, 2)
     n = np.arange(x.shape[1])
     inner[..., n, n] += 1.0
-    new_px = np.linalg.solve(inner.transpose(0, 1, 3, 2), px.transpose(0, 1, 3, 2))
-    new_px = new_px.transpose(0, 1, 3, 2)
-    w -= (new_px @ g)[..., 0]
-    p -= (new_px * c.transpose(0, 1, 3, 2)) @ px.transpose(0, 1, 3, 2)
+    for place in np.ndindex(c.shape[0], c.shape[2]):
+        factor = lapack.dpotrf(inner[place].T, lower=1, overwrite_a=1)[0]
+        u[place] = blas.dtrsm(1.0, factor, u[place].T, side=1, lower=1, trans_a=1, overwrite_b=1).T
+    p -= u.transpose(0, 1, 3, 2) @ u
+    w -= (p @ (g.transpose(0, 2, 1) @ x)[..., None])[..., 0]

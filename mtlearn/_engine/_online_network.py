@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtlearn._engine._blas import blas_threads
 from mtlearn._engine._online_output import OnlineOutput
 from mtlearn._engine._online_stepper import OnlineStepper
 from mtlearn._engine._optimizers import find_optimizer
@@ -153,7 +154,8 @@ class OnlineNetwork:
 
     def forward(self, z: Floats, present: Mask, *, learns: bool) -> Step:
         """Return what the trunk makes of rows without NaN."""
-        self.module.train(learns)
+        if self.module.training != learns:
+            self.module.train(learns)
         with torch.set_grad_enabled(learns):
             made = self._made(z, present)
         there = None
@@ -167,6 +169,10 @@ class OnlineNetwork:
 
         A row without any feature has the best constant.
         """
+        with blas_threads(self.recipe.n_threads):
+            return self._predict(rows, names)
+
+    def _predict(self, rows: Floats, names: Sequence[str]) -> dict[str, tuple[Array, Any]]:
         present = np.isfinite(rows)
         step = self.forward(self.features.transform(rows), present, learns=False)
         empty = ~present.any(axis=1)
@@ -193,13 +199,14 @@ class OnlineNetwork:
         """Make a step on each batch of rows, whose labels were checked; see `learn`."""
         for name, output in self.outputs.items():
             output.labels.begin(labels[name], weights[name])
-        for start in range(0, len(rows), batch_size):
-            here = slice(start, start + batch_size)
-            self.learn(
-                rows[here],
-                {name: values[here] for name, values in labels.items()},
-                {name: values[here] for name, values in weights.items()},
-            )
+        with blas_threads(self.recipe.n_threads):
+            for start in range(0, len(rows), batch_size):
+                here = slice(start, start + batch_size)
+                self.learn(
+                    rows[here],
+                    {name: values[here] for name, values in labels.items()},
+                    {name: values[here] for name, values in weights.items()},
+                )
 
     def learn(
         self, rows: Floats, labels: Mapping[str, Array], weights: Mapping[str, Floats]

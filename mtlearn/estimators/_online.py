@@ -104,7 +104,8 @@ class OnlineMultiOutputNet(RowByRow, OnlinePredictions, NestedParams):
     batch_size : int, default=1
         How many of the rows of a call make one step.
     n_threads : int or None, default=1
-        Threads for torch's operators while learning; None for torch's own setting.
+        Threads for torch's operators while learning, and for linear algebra, whose matrices are
+        small here; None for the settings there are.
     random_state : int, RandomState instance or None, default=None
         Seeds the first weights and what a trunk draws.
 

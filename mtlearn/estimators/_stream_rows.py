@@ -1,6 +1,7 @@
 """The rows of a stream: arrays, frames and dicts, whose features come and go by name."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +12,8 @@ from mtlearn._typing import Array, Floats
 from mtlearn.estimators._inputs import refuse_dates
 
 __all__ = ["is_rows_of_dicts", "rows_by_name"]
+
+PLAIN = {float, int, bool, np.float64}  # what most dicts hold, and numpy converts at once
 
 
 def is_rows_of_dicts(X: Any) -> bool:
@@ -46,16 +49,14 @@ def rows_by_name(X: Any, known: Sequence[str], owner: str) -> tuple[Floats, list
     ValueError
         For no row, a name that comes twice, and infinite values.
     """
-    columns: dict[str, Any]
-    if is_rows_of_dicts(X):
+    are_dicts = is_rows_of_dicts(X)
+    if are_dicts:
         given = list(dict.fromkeys(name for row in X for name in sorted(row, key=str)))
-        columns = {name: [row.get(name) for row in X] for name in given}
     else:
         refuse_dates(X, owner)
         given = column_names(X)
         if len(set(given)) < len(given):
             raise ValueError(f"{owner}: a feature of `X` must come once. Got the columns {given}.")
-        columns = {name: X[name] for name in given}
     others = [name for name in given if not isinstance(name, str | Integral)]
     if others:
         raise TypeError(
@@ -66,9 +67,15 @@ def rows_by_name(X: Any, known: Sequence[str], owner: str) -> tuple[Floats, list
         raise ValueError(f"{owner}: `X` must have a row. Got 0 rows.")
     is_known = set(known)
     names = [*known, *(name for name in given if name not in is_known)]
+    if are_dicts and {kind for row in X for kind in map(type, row.values())} <= PLAIN:
+        with suppress(OverflowError):  # of an int, which is told of below
+            rows = np.array([[row.get(name, np.nan) for name in names] for row in X], np.float64)
+            if not np.isinf(rows).any():
+                return rows, names
     places = {name: i for i, name in enumerate(names)}
     rows = np.full((len(X), len(names)), np.nan)
-    for name, column in columns.items():
+    for name in given:
+        column = [row.get(name) for row in X] if are_dicts else X[name]
         rows[:, places[name]] = _as_floats(column, name, owner)
     return rows, names
 

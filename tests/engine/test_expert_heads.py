@@ -122,15 +122,16 @@ def test_new_outputs_are_made_of_those_there_are():
     np.testing.assert_allclose(found[..., 2], -before[..., 0])
 
 
+@pytest.mark.parametrize("n_rows", [1, 8])
 @pytest.mark.parametrize("forgetting", [1.0, 0.999, 0.9])
-def test_the_covariance_stays_positive_definite_over_many_rows(forgetting):
+def test_the_covariance_stays_positive_definite_over_many_rows(forgetting, n_rows):
     rng = np.random.default_rng(0)
     heads = make([12], 1, forgetting=forgetting)
     mixing = rng.normal(size=(12, 12)) * np.logspace(0, -3, 12)
     for _ in range(20_000):
-        inputs = heads.inputs([(rng.normal(size=12) @ mixing)[None]])
+        inputs = heads.inputs([rng.normal(size=(n_rows, 12)) @ mixing])
         p = 1 / (1 + np.exp(-heads.raw(inputs)))
-        heads.learn(inputs, p - rng.integers(0, 2), p * (1 - p))
+        heads.learn(inputs, p - rng.integers(0, 2, p.shape), p * (1 - p))
     covariance = heads.stacks[0].covariance
     assert covariance is not None
     assert np.linalg.eigvalsh(covariance[0, 0]).min() > 0
