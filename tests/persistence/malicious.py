@@ -25,7 +25,9 @@ START = len(b'{"__metadata__":{"mtlearn":"') + 8
 FORBIDDEN = (
     "code.",
     "compile",
-    "ctypes.",
+    "ctypes.call_function",
+    "ctypes.cdata",
+    "ctypes.dlopen",
     "exec",
     "import",
     "marshal.",
