@@ -458,3 +458,19 @@ def test_classes_that_a_file_cannot_hold_are_named(classes, found, tmp_path):
     with pytest.raises(ValueError, match=rf"heads__it__classes_ is {found}.*, which model files"):
         save(net, tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+def test_a_file_of_one_thread_count_predicts_the_same_with_another(tmp_path):
+    before = torch.get_num_threads()
+    wide = np.random.default_rng(0).normal(size=(600, 40))
+    try:
+        torch.set_num_threads(1)
+        net = MultiOutputNet(MLP((64,)), max_epochs=2, random_state=0)
+        net.fit(wide, {"number": wide[:, 0]})
+        expected = net.predict(wide)["number"]
+        save(net, tmp_path / "net")
+        torch.set_num_threads(2)
+        found = load(tmp_path / "net").predict(wide)["number"]
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
