@@ -2,22 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from skorch.callbacks import Callback
-
 from mtlearn._atomic import remove_unfinished
-from mtlearn._engine._net_state import STATE_FIELDS, keeps_its_state, net_state, put_net_state
-from mtlearn._pausing import ask
+from mtlearn._engine._net_state import STATE_FIELDS, keeps_its_state
 from mtlearn._plain_files import BROKEN, DamagedFileError, read_plain, write_plain
-from mtlearn._torch_state import suspended_settings
 
-__all__ = ["Checkpoint", "CheckpointRun", "EpochStart", "KeptTraining", "open_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointRun", "open_checkpoint", "unusable"]
 
 FILE = "checkpoint.mtlearn"
 FIELDS = {"identity", "seed", "trainings"}
@@ -86,24 +81,6 @@ class Checkpoint:
     def path(self) -> Path:
         """The file with the last state."""
         return self.folder / FILE
-
-
-@dataclass(frozen=True)
-class EpochStart:
-    """One of several trainings is about to begin an epoch; it waits until all of them are.
-
-    Parameters
-    ----------
-    keep : callable
-        What to do then, once.
-    """
-
-    keep: Callable[[], None]
-
-    @property
-    def n_bytes(self) -> int:
-        """About how much memory is held for it."""
-        return 0
 
 
 class CheckpointRun:
@@ -191,60 +168,6 @@ class CheckpointRun:
         return by_epochs or (minutes is not None and waited >= 60 * minutes)
 
 
-class KeptTraining(Callback):
-    """A training whose state is kept whenever an epoch begins and it is time.
-
-    Parameters
-    ----------
-    run : CheckpointRun
-        The fit that it belongs to.
-    name : str
-        Its name there.
-    """
-
-    is_stateless = True
-    needs_batches = False
-
-    def __init__(self, run: CheckpointRun, name: str) -> None:
-        self.run: Any = run
-        self.name = name
-
-    def restore(self, net: Any) -> int:
-        """Put a net that begins into the state that was kept; return the epochs that are left.
-
-        Raises
-        ------
-        ValueError
-            If it is not the state of such a net.
-        """
-        net.can_be_stacked &= self.run.has_several  # beside others that are there every time
-        if self.name not in self.run.saved:
-            return net.max_epochs
-        try:
-            return put_net_state(net, self.run.saved[self.name])
-        except BROKEN as error:
-            raise _unusable(self.run.checkpoint, error) from error
-
-    def on_epoch_begin(self, net: Any, **_kwargs: Any) -> None:
-        """Keep what the last epoch has left, if it is time, once all trainings are there."""
-        if self.run.is_due:
-            self.run.put(self.name, net_state(net, has_ended=False))
-        if self.run.has_several:
-            with suspended_settings():
-                ask(EpochStart(self.run.keep))
-        else:
-            self.run.keep()
-
-    def end(self, net: Any) -> None:
-        """Take note of the last state, for trainings that go on; of no net, it learned nothing."""
-        if self.run.has_several:
-            self.run.put(self.name, None if net is None else net_state(net, has_ended=True))
-
-    def on_train_end(self, *_args: Any, **_kwargs: Any) -> None:
-        """Let go of the states; the net outlives the fit."""
-        self.run = None
-
-
 def open_checkpoint(
     checkpoint: Checkpoint,
     identity: Mapping[str, str],
@@ -300,7 +223,7 @@ def open_checkpoint(
         if not different:
             _check_states(states, stages)
     except BROKEN as error:
-        raise _unusable(checkpoint, error) from error
+        raise unusable(checkpoint, error) from error
     if different:
         raise ValueError(
             f"`checkpoint`: {str(checkpoint.folder)!r} holds the state of another fit. Different "
@@ -324,7 +247,8 @@ def _check_states(states: Mapping[str, Any], stages: Sequence[Sequence[str]]) ->
             raise ValueError("it has other fields than a state has")
 
 
-def _unusable(checkpoint: Checkpoint, error: BaseException) -> ValueError:
+def unusable(checkpoint: Checkpoint, error: BaseException) -> ValueError:
+    """Return the error of a file that holds no state of the fit."""
     what = str(error)
     if not isinstance(error, DamagedFileError):
         where = repr(str(checkpoint.path))

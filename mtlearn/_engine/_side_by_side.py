@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mtlearn._engine._checkpoint import EpochStart
+from mtlearn._engine._kept_training import EpochStart
 from mtlearn._engine._stacks import Epoch, Stacks
 from mtlearn._engine._stopping import HeldOutLoss
 from mtlearn._pausing import PausingCall

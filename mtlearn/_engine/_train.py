@@ -10,9 +10,9 @@ from typing import Any
 from skorch.helper import predefined_split
 from skorch.history import History
 
-from mtlearn._engine._checkpoint import KeptTraining
 from mtlearn._engine._data import Rows, TrainingData, training_data
 from mtlearn._engine._history import history_rows
+from mtlearn._engine._kept_training import KeptTraining
 from mtlearn._engine._module import MultiOutputModule
 from mtlearn._engine._net import Net
 from mtlearn._engine._optimizers import frozen

@@ -15,10 +15,10 @@ from mtlearn._engine._callbacks import copy_callbacks, see_batches
 from mtlearn._engine._checkpoint import (
     Checkpoint,
     CheckpointRun,
-    KeptTraining,
     open_checkpoint,
 )
 from mtlearn._engine._data import Rows
+from mtlearn._engine._kept_training import KeptTraining
 from mtlearn._engine._recipe import Recipe
 from mtlearn._typing import Array, ArrayLike
 from mtlearn._validation import naming

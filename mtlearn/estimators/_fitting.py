@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_consistent_length
 from torch import nn
 
 from mtlearn._engine._callbacks import Callbacks, copy_callbacks
-from mtlearn._engine._checkpoint import Checkpoint, KeptTraining
+from mtlearn._engine._checkpoint import Checkpoint
 from mtlearn._engine._data import Rows
+from mtlearn._engine._kept_training import KeptTraining
 from mtlearn._engine._recipe import Recipe
 from mtlearn._engine._train import Trained, train
 from mtlearn._sklearn import validate_parameter_constraints

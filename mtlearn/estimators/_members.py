@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from mtlearn._engine._checkpoint import Checkpoint, CheckpointRun, KeptTraining
+from mtlearn._engine._checkpoint import Checkpoint, CheckpointRun
 from mtlearn._engine._data import Rows
+from mtlearn._engine._kept_training import KeptTraining
 from mtlearn._engine._side_by_side import side_by_side
 from mtlearn._random import part_seed, root_seed
 from mtlearn._typing import Array, ArrayLike, RandomState, SampleWeight
